@@ -1,0 +1,57 @@
+# Everything runs from a virtual environment in .venv, made the first time it is needed.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+SEED   ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help drill test test-quick test-clients lab bench example lint lock clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "Python 3.11 or newer is needed; this is %d.%d. Name another: make PYTHON=python3.12 ..." % v[:2])'
+	@echo "Setting up $(VENV), once; about a minute."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+drill: $(STAMP) ## run the default drill: a real PostgreSQL, a migration that breaks, a rollback, a report
+	@$(BIN)/toolkit drill run breaking-migration --seed $(SEED)
+
+test: $(STAMP) lint ## lint, types, and all tests: first the quick ones, then the others on two cores
+	@$(BIN)/python -m pytest -q tests/unit
+	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/drills tests/notebooks tests/integration tests/clients
+
+test-quick: $(STAMP) ## the tests that need no server
+	@$(BIN)/python -m pytest tests/unit
+
+test-clients: $(STAMP) ## drive the platform's stand-in with the official Vercel CLI (needs Node.js)
+	@$(BIN)/python -m pytest -m clients tests/clients
+
+lab: $(STAMP) ## open JupyterLab on the notebooks
+	@$(BIN)/jupyter lab --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_OPTIONS)
+
+bench: $(STAMP) ## time the default drill and the notebooks' overhead
+	@$(BIN)/python -m pytest tests/benchmarks/bench_*.py -q -s -p no:cacheprovider -o addopts= --timeout=1800
+
+example: $(STAMP) ## write reports/example anew from a drill (a picture too, where chromium is there)
+	@rm -rf .work/example && mkdir -p .work reports/example
+	@$(BIN)/toolkit drill run breaking-migration --seed 1 --out .work/example
+	@rm -rf reports/example/figures
+	@cp -R $(addprefix .work/example/,postmortem.md postmortem.html score.json figures) reports/example/
+	@! command -v chromium >/dev/null || chromium --headless --no-sandbox --disable-gpu --hide-scrollbars \
+	  --disable-background-networking --user-data-dir="$$PWD/.work/chromium" --window-size=1200,1330 \
+	  --screenshot="$$PWD/reports/example/postmortem.png" "file://$$PWD/reports/example/postmortem.html" 2>/dev/null
+
+lint: $(STAMP) ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+lock: $(STAMP) ## pin the newest versions that pyproject.toml admits (needs uv)
+	@uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header --no-annotate --upgrade pyproject.toml -o requirements.lock
+
+clean: ## remove what was built; reports stay
+	@rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,154 @@
+"""No process outlives its sandbox, however that ends; a leftover never hinders the next start."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from toolkit.clock import wait_until
+from toolkit.drill.sandbox import Sandbox, clear_leftovers, running_sandboxes
+from toolkit.drill.state import SandboxOptions
+from toolkit.errors import UsageError
+from toolkit.places import sandbox_home
+from toolkit.playbook import load_playbook
+
+OWNER = """
+import sys, pathlib
+from toolkit.drill.sandbox import Sandbox
+from toolkit.drill.state import SandboxOptions
+with Sandbox.start(sys.argv[1], SandboxOptions(evidence=pathlib.Path(sys.argv[2]), events=50, cases=20), attached=True):
+    print("up", flush=True)
+    sys.stdin.read()
+"""
+
+
+def options(folder: Path, **more) -> SandboxOptions:
+    return SandboxOptions(evidence=folder, events=50, cases=20, **more)
+
+
+def belongings(name: str) -> list[psutil.Process]:
+    """Every process of that sandbox: they all name its folder or were started by one that does."""
+    home = str(sandbox_home(name))
+    found = [
+        each for each in psutil.process_iter(["cmdline"]) if any(home in word for word in each.info["cmdline"] or [])
+    ]
+    return found + [child for each in found for child in each.children(recursive=True)]
+
+
+def command_line(process: psutil.Process) -> str:
+    """What everybody on the machine can read of it; '' when it has ended meanwhile."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def wait_until_gone(processes: list[psutil.Process]) -> None:
+    wait_until(lambda: not any(each.is_running() for each in processes), within=20, what="every process to end")
+
+
+@pytest.fixture
+def own_temporary_folder(monkeypatch: pytest.MonkeyPatch):
+    """A runtime home of its own: a start elsewhere would clear up the leftover before this test has seen it."""
+    with tempfile.TemporaryDirectory(prefix="rd-") as folder:
+        Path(folder).chmod(0o711)
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield
+
+
+@pytest.fixture
+def owned(tmp_path: Path, own_temporary_folder: None):
+    """A sandbox whose owner is a process that a test may kill."""
+    name = f"test-{os.getpid()}-owned"
+    argv = [sys.executable, "-c", OWNER, name, str(tmp_path / "evidence")]
+    owner = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert owner.stdin and owner.stdout
+    assert owner.stdout.readline() == "up\n"
+    yield name, owner
+    owner.kill()
+    owner.wait(10)
+    owner.stdin.close()
+    owner.stdout.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_everything_ends_with_the_owner(owned, number: signal.Signals) -> None:
+    name, owner = owned
+    processes = belongings(name)
+    assert len(processes) > 5
+    os.kill(owner.pid, number)
+    wait_until_gone(processes)
+    wait_until(lambda: not sandbox_home(name).exists(), within=10, what="the folder to be removed")
+
+
+def test_everything_ends_with_a_killed_keeper_and_the_next_start_clears_up(owned, tmp_path: Path) -> None:
+    name, _owner = owned
+    processes = belongings(name)
+    keeper = next(each for each in processes if "toolkit.drill.keeper" in each.cmdline())
+    keeper.kill()
+    wait_until_gone([each for each in processes if each.pid != keeper.pid])
+    assert sandbox_home(name).exists()
+    clear_leftovers()
+    assert not sandbox_home(name).exists()
+    with Sandbox.start(name, options(tmp_path / "again", traffic=False), attached=True) as sandbox:
+        assert httpx.get(f"{sandbox.state.service_url}/api/health/db").json()["tablesCount"] == 3
+
+
+def test_two_run_side_by_side_and_one_name_runs_once(tmp_path: Path) -> None:
+    first, second = (f"test-{os.getpid()}-{which}" for which in ("first", "second"))
+    with (
+        Sandbox.start(first, options(tmp_path / "1", traffic=False), attached=True) as one,
+        Sandbox.start(second, options(tmp_path / "2", traffic=False), attached=True) as two,
+    ):
+        assert one.state.service_url != two.state.service_url
+        assert {first, second} <= {state.name for state in running_sandboxes()}
+        with pytest.raises(UsageError, match="runs already"):
+            Sandbox.start(first, options(tmp_path / "3"), attached=True)
+    assert {first, second}.isdisjoint({state.name for state in running_sandboxes()})
+
+
+def test_a_detached_one_lives_on_until_it_is_stopped(tmp_path: Path) -> None:
+    name = f"test-{os.getpid()}-detached"
+    Sandbox.start(name, options(tmp_path), attached=False)
+    found = Sandbox.find(name)
+    processes = belongings(name)
+    found.stop_traffic()
+    found.stop()
+    wait_until_gone(processes)
+    assert (tmp_path / "ledger.sqlite").exists()
+    with pytest.raises(UsageError, match="No sandbox"):
+        Sandbox.find(name)
+
+
+def test_its_variables_are_the_playbooks_and_its_files_are_private(tmp_path: Path) -> None:
+    name = f"test-{os.getpid()}-private"
+    with Sandbox.start(name, options(tmp_path, traffic=False), attached=True) as sandbox:
+        target = load_playbook().target("sandbox", {"TOOLKIT_SANDBOX": name})
+        assert target.database_url.get_secret_value() == sandbox.state.database_url
+        for file in sandbox.home.glob("*.json"):
+            assert file.stat().st_mode & 0o077 == 0, f"{file.name} can be read by others"
+        commands = " ".join(command_line(each) for each in belongings(name))
+        assert "toolkit.drill.keeper" in commands and "toolkit.drill.senders" not in commands
+        secrets = [sandbox.state.vercel_token, sandbox.state.webhook_secret, sandbox.state.cron_secret]
+        assert not any(secret in commands for secret in [*secrets, "postgresql://"])
+
+
+def test_one_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"test-{os.getpid()}-broken"
+    monkeypatch.setenv("PG_BINDIR", str(tmp_path))
+    with pytest.raises(Exception, match="There is no initdb"):
+        Sandbox.start(name, options(tmp_path), attached=True)
+    assert not sandbox_home(name).exists() and not belongings(name)
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a b", "x" * 70])
+def test_a_name_is_a_plain_word(name: str) -> None:
+    with pytest.raises(UsageError, match="no name for a sandbox"):
+        sandbox_home(name)

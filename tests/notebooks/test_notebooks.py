@@ -1,0 +1,112 @@
+"""The notebooks as they are committed: their form, plain papermill, and nbval against a sandbox that is broken."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from toolkit.drill.line import Drill
+from toolkit.drill.scenario import load_scenario
+from toolkit.errors import UsageError
+from toolkit.notebook.run import NOTEBOOKS, check_parameters
+
+ALL = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+LINE = ("01_assess", "02_stabilize", "03_rollback", "04_verify", "05_postmortem")
+ACTING = ("02_stabilize", "03_rollback")
+
+
+def code_cells(path: Path):
+    return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_it_reads_as_prose_with_short_cells(path: Path) -> None:
+    cells = nbformat.read(path, 4).cells
+    first = cells[0].source
+    assert cells[0].cell_type == "markdown" and "**When:**" in first and "**When not:**" in first
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells) == 1
+    assert "What next?" in cells[-1].source
+    for cell in code_cells(path):
+        assert len(cell.source.splitlines()) <= 10
+        assert not any(line.startswith(("!", "%", "def ")) for line in cell.source.splitlines())
+        compared = "NBVAL_CHECK_OUTPUT" in cell.source
+        assert bool(cell.outputs) == bool(cell.execution_count) == compared, "only what nbval compares is kept"
+
+
+def test_a_parameter_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="has no parameter traget") as raised:
+        check_parameters(NOTEBOOKS / "01_assess.ipynb", {"traget": "production"})
+    assert "use incident, operator, playbook, target" in str(raised.value)
+    with pytest.raises(UsageError, match="There is no notebook '99_x'"):
+        check_parameters(NOTEBOOKS / "99_x.ipynb", {})
+
+
+def test_a_secret_is_no_parameter() -> None:
+    with pytest.raises(UsageError, match="holds a secret"):
+        check_parameters(NOTEBOOKS / "01_assess.ipynb", {"target": "postgresql://a:swordfish@db/x"})
+
+
+def test_a_notebook_that_fails_keeps_its_output_and_says_one_paragraph(tmp_path: Path) -> None:
+    output = tmp_path / "out.ipynb"
+    argv = [sys.executable, "-m", "papermill", NOTEBOOKS / "01_assess.ipynb", output, "-p", "incident", tmp_path]
+    argv += ["-p", "target", "production", "--no-progress-bar"]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=NOTEBOOKS, check=False)
+    assert done.returncode == 1
+    failed = next(out for cell in code_cells(output) for out in cell.outputs if out.output_type == "error")
+    assert failed.ename == "UsageError" and "PRODUCTION_DATABASE_URL" in failed.evalue
+    assert len(failed.traceback) == 1, "a paragraph, no traceback"
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drill]:
+    """A sandbox in which the default scenario was just detected, as the notebooks find it in an emergency."""
+    drill = Drill(load_scenario("breaking-migration"), 3, tmp_path_factory.mktemp("nbval") / "incident")
+    os.chdir(NOTEBOOKS.parent)
+    try:
+        drill.start()
+        drill.break_it()
+        drill.wait_for_incident()
+        yield drill
+    finally:
+        drill.close()
+
+
+def prepared(name: str, drill: Drill, folder: Path) -> Path:
+    """The notebook with its parameters put in and its stored outputs kept, not yet run."""
+    parameters: dict[str, object] = {"incident": str(drill.folder)}
+    if name != "05_postmortem":
+        parameters["target"] = "sandbox"
+    if name in ACTING:
+        parameters["execute"] = True
+    output = folder / f"{name}.ipynb"
+    papermill.execute_notebook(NOTEBOOKS / f"{name}.ipynb", output, parameters, prepare_only=True, progress_bar=False)
+    return output
+
+
+def test_nbval_compares_the_line_against_a_broken_sandbox(broken: Drill, tmp_path: Path) -> None:
+    """In order, as an emergency runs them: each finds what the one before left behind."""
+    books = [prepared(name, broken, tmp_path) for name in LINE]
+    argv = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-cell-timeout=120", "-p", "no:cacheprovider"]
+    argv += ["-q", "--rootdir", str(tmp_path), "-o", "addopts=", *map(str, books)]
+    environment = dict(os.environ) | broken.sandbox.state.environment()
+    environment["TOOLKIT_PLAYBOOK"] = str(NOTEBOOKS.parent / "playbook.toml")
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert json.loads((broken.folder / "journal.jsonl").read_text().splitlines()[-1])
+
+
+def test_the_drill_by_hand_runs_from_start_to_score(tmp_path: Path) -> None:
+    """10_drill on plain papermill, as somebody presses 'run all'."""
+    output = tmp_path / "10_drill.ipynb"
+    argv = [sys.executable, "-m", "papermill", NOTEBOOKS / "10_drill.ipynb", output, "--no-progress-bar"]
+    argv += ["-p", "folder", str(tmp_path / "drill"), "-p", "seed", "5"]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=NOTEBOOKS, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    printed = [out.text for cell in code_cells(output) for out in cell.outputs if out.output_type == "stream"]
+    assert "passed\n" in printed

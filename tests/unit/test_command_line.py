@@ -1,0 +1,109 @@
+"""The command line answers bad input with one paragraph, the right exit code, and JSON where that was asked for."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from toolkit.cli import main
+from toolkit.journal import Journal
+
+SOURCE = Path(__file__).parents[2] / "playbook.toml"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]):
+    """Runs a command; returns its exit code, what it printed and what it said on the error stream."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(list(words))
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+def test_an_unknown_scenario_is_named_with_those_that_are_known(run) -> None:
+    code, out, err = run("drill", "run", "breaking-migratoin", "--json")
+    assert code == 2 and "breaking-migration" in err
+    assert json.loads(out)["next"] == "use one of: breaking-migration"
+
+
+@pytest.mark.parametrize(
+    "words", [("drill", "rnu"), ("declare", "P9", "x"), ("drill", "run", "x", "--seed", "one"), ()]
+)
+def test_wrong_words_exit_with_2(run, words: tuple[str, ...]) -> None:
+    assert run(*words)[0] == 2
+
+
+def test_a_folder_that_exists_is_left_alone(run, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    code, _, err = run("drill", "run", "breaking-migration", "--out", str(tmp_path))
+    assert code == 2 and "exists already" in err and [p.name for p in tmp_path.iterdir()] == ["mine"]
+
+
+def test_no_sandbox_is_an_error_that_says_how_to_start_one(run) -> None:
+    code, _, err = run("sandbox", "stop", "--name", "nobody-started-this")
+    assert code == 2 and "toolkit sandbox start" in err
+
+
+def test_a_malformed_playbook_declares_nothing(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    playbook = tmp_path / "playbook.toml"
+    playbook.write_text(SOURCE.read_text().replace("[severity.P1]", "[severity.P7]"))
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("declare", "P1", "users see an empty dashboard")
+    assert code == 2 and "severity" in err and not (tmp_path / "reports").exists()
+
+
+@pytest.mark.parametrize("name", ["../../evil", "Churn Saver", ""])
+def test_a_service_has_a_plain_name(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    playbook = tmp_path / "playbook.toml"
+    playbook.write_text(SOURCE.read_text().replace('name = "churn-saver"', f'name = "{name}"'))
+    monkeypatch.chdir(tmp_path)
+    assert run("declare", "P1", "x")[0] == 2 and not (tmp_path / "reports").exists()
+
+
+def test_declaring_opens_an_incident(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(SOURCE, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run("declare", "P1", "users see an empty dashboard", "--json")
+    entries = Journal(Path(json.loads(out)["incident"]) / "journal.jsonl", "x").entries()
+    assert code == 0 and [(e.kind, e.data["severity"]) for e in entries] == [("incident.opened", "P1")]
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    """A drill's folder: two journals, and their heads in the score."""
+    heads = {}
+    for name, key in (("journal", "journal_head"), ("facilitator", "facilitator_head")):
+        journal = Journal(tmp_path / f"{name}.jsonl", "drill")
+        for number in range(3):
+            journal.append("note", {"number": number}, actor="scribe")
+        heads[key] = {"seq": journal.head().seq, "hash": journal.head().hash}
+    (tmp_path / "score.json").write_text(json.dumps(heads))
+    return tmp_path
+
+
+def test_whole_evidence_is_told_with_how_far_it_was_checked(run, finished: Path) -> None:
+    code, out, _ = run("journal", "verify", str(finished), "--json")
+    assert code == 0 and "up to entry 3" in json.loads(out)["journal.jsonl"]["tail"]
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "facilitator.jsonl"])
+@pytest.mark.parametrize("damage", ["gone", "shorter"])
+def test_a_journal_that_is_gone_or_shorter_is_found(run, finished: Path, name: str, damage: str) -> None:
+    path = finished / name
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.unlink()
+    if damage == "shorter":
+        path.write_bytes(b"".join(lines[:-1]))
+    code, _, err = run("journal", "verify", str(finished))
+    assert code == 1 and name in err and "not whole" in err
+
+
+def test_a_damaged_score_is_told(run, finished: Path) -> None:
+    (finished / "score.json").write_text('{"journal_head": 5}')
+    code, _, err = run("journal", "verify", str(finished))
+    assert code == 1 and "is damaged" in err

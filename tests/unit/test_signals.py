@@ -1,0 +1,185 @@
+"""Thresholds, samples and hysteresis, case by case: what raises a signal, and, as important, what does not."""
+
+from dataclasses import replace
+
+import pytest
+
+from toolkit.adapters.readings import Activity, Flow, MigrationState, QueueState
+from toolkit.adapters.traffic import ErrorClass, PathTraffic, Traffic
+from toolkit.detect.signals import (
+    DatabaseReading,
+    Hysteresis,
+    Limits,
+    Observation,
+    Probes,
+    Reading,
+    Signal,
+    read_signals,
+)
+
+LIMITS = Limits(
+    error_rate=0.10,
+    degradation=0.5,
+    fast_enough_ms=200,
+    min_requests=40,
+    silence_s=900,
+    active_connections=50,
+    queue_failed_jobs=10,
+)
+VIOLATION = ErrorClass(500, "/hook", "23514", constraint="known_category")
+DEADLOCK = ErrorClass(500, "/hook", "40P01")
+STEADY = Flow(newest_age_s=5, events=400, quarters=4)
+
+
+def traffic(
+    requests: int = 100, failed: int = 0, p95_ms: float | None = 100, *errors: tuple[ErrorClass, int]
+) -> Traffic:
+    return Traffic(
+        60, requests, failed, 50, p95_ms, errors, (PathTraffic("/hook", requests, failed, requests - failed),)
+    )
+
+
+def probes(*fresh: str, **words: str) -> Probes:
+    return Probes({f"/{name}": word for name, word in words.items()}, frozenset(f"/{name}" for name in fresh))
+
+
+def database(**parts) -> DatabaseReading:
+    return DatabaseReading(**parts)
+
+
+LIVE_9 = {"migration": MigrationState(9, False), "stable_version": 8}
+
+CASES = [
+    # error rate: above the threshold, with enough requests
+    (Signal.ERROR_RATE, Observation(traffic=traffic(100, 11)), True),
+    (Signal.ERROR_RATE, Observation(traffic=traffic(100, 10)), False),
+    (Signal.ERROR_RATE, Observation(traffic=traffic(39, 39)), None),
+    (Signal.ERROR_RATE, Observation(traffic=traffic(0, 0)), None),
+    (Signal.ERROR_RATE, Observation(traffic=None), None),
+    # performance: worse than normal by half, and slow at all
+    (Signal.PERFORMANCE, Observation(traffic=traffic(p95_ms=301), normal_p95_ms=200), True),
+    (Signal.PERFORMANCE, Observation(traffic=traffic(p95_ms=300), normal_p95_ms=200), False),
+    (Signal.PERFORMANCE, Observation(traffic=traffic(p95_ms=150), normal_p95_ms=5), False),
+    (Signal.PERFORMANCE, Observation(traffic=traffic(p95_ms=201), normal_p95_ms=5), True),
+    (Signal.PERFORMANCE, Observation(traffic=traffic(p95_ms=900), normal_p95_ms=None), None),
+    (Signal.PERFORMANCE, Observation(traffic=traffic(30, p95_ms=900), normal_p95_ms=200), None),
+    (Signal.PERFORMANCE, Observation(traffic=traffic(p95_ms=None), normal_p95_ms=200), None),
+    # health: a fresh bad word; an old bad word neither raises nor clears
+    (Signal.HEALTH, Observation(health=probes("a", "b", a="ok", b="503")), True),
+    (Signal.HEALTH, Observation(health=probes("a", a="ok", b="503")), None),
+    (Signal.HEALTH, Observation(health=probes("a", a="ok", b="ok")), False),
+    (Signal.HEALTH, Observation(health=probes(a="ok")), None),
+    (Signal.HEALTH, Observation(), None),
+    # one feature: a page that does not load, or a path most of whose requests fail
+    (Signal.FEATURE, Observation(traffic=traffic(20, 10)), True),
+    (Signal.FEATURE, Observation(traffic=traffic(20, 9)), False),
+    (Signal.FEATURE, Observation(traffic=traffic(9, 9)), False),
+    (Signal.FEATURE, Observation(traffic=traffic(), pages=probes("p", p="500")), True),
+    (Signal.FEATURE, Observation(traffic=traffic(), pages=probes(p="500")), None),
+    (Signal.FEATURE, Observation(pages=probes("p", p="ok")), None),
+    # database
+    (Signal.DATABASE, Observation(database=database(error="connection refused")), True),
+    (Signal.DATABASE, Observation(database=database()), False),
+    (Signal.DATABASE, Observation(), None),
+    # silence: only where there had been a steady flow
+    (Signal.SILENCE, Observation(database=database(flow=replace(STEADY, newest_age_s=901))), True),
+    (Signal.SILENCE, Observation(database=database(flow=replace(STEADY, newest_age_s=900))), False),
+    (Signal.SILENCE, Observation(database=database(flow=Flow(901, 400, 3))), False),
+    (Signal.SILENCE, Observation(database=database(flow=Flow(901, 39, 4))), False),
+    (Signal.SILENCE, Observation(database=database(flow=Flow(None, 0, 0))), None),
+    (Signal.SILENCE, Observation(database=database(error="gone")), None),
+    # a migration that nobody verified, and errors of the kind that it makes
+    (Signal.MIGRATION_FAILURE, Observation(traffic=traffic(100, 5, 9, (VIOLATION, 5)), **LIVE_9), True),
+    (Signal.MIGRATION_FAILURE, Observation(traffic=traffic(100, 4, 9, (VIOLATION, 4)), **LIVE_9), False),
+    (Signal.MIGRATION_FAILURE, Observation(traffic=traffic(300, 5, 9, (VIOLATION, 5)), **LIVE_9), False),
+    (Signal.MIGRATION_FAILURE, Observation(traffic=traffic(100, 50, 9, (DEADLOCK, 50)), **LIVE_9), False),
+    (
+        Signal.MIGRATION_FAILURE,
+        Observation(traffic=traffic(100, 50, 9, (VIOLATION, 50)), migration=MigrationState(8, False), stable_version=8),
+        False,
+    ),
+    (
+        Signal.MIGRATION_FAILURE,
+        Observation(traffic=traffic(100, 50, 9, (VIOLATION, 50)), migration=MigrationState(9, False)),
+        None,
+    ),
+    # state table, queue, sessions
+    (Signal.MIGRATION_DIRTY, Observation(database=database(migration=MigrationState(9, True))), True),
+    (Signal.MIGRATION_DIRTY, Observation(database=database(migration=MigrationState(9, False))), False),
+    (Signal.MIGRATION_DIRTY, Observation(database=database(migration=MigrationState(None, None))), None),
+    (Signal.QUEUE, Observation(database=database(queue=QueueState(24, 11, 0, 0, None))), True),
+    (Signal.QUEUE, Observation(database=database(queue=QueueState(24, 10, 0, 0, None))), False),
+    (Signal.QUEUE, Observation(database=database(queue=QueueState(24, 0, 0, 1, None))), True),
+    (Signal.CONNECTIONS, Observation(database=database(activity=Activity(60, 51, 0, 0, 0))), True),
+    (Signal.CONNECTIONS, Observation(database=database(activity=Activity(60, 50, 2, 4, 4))), False),
+    (Signal.CONNECTIONS, Observation(database=database(activity=Activity(60, 3, 2, 6, 6))), True),
+]
+
+
+@pytest.mark.parametrize(("signal", "seen", "breached"), CASES, ids=[f"{n}-{case[0]}" for n, case in enumerate(CASES)])
+def test_a_signal_against_its_threshold(signal: Signal, seen: Observation, breached: bool | None) -> None:
+    reading = read_signals(seen, LIMITS)[signal]
+    assert reading.breached is breached, reading.evidence
+
+
+def test_every_signal_is_read_at_every_poll() -> None:
+    assert set(read_signals(Observation(), LIMITS)) == set(Signal)
+    assert {reading.breached for reading in read_signals(Observation(), LIMITS).values()} == {None}
+
+
+def play(story: str, polls_to_raise: int = 2, polls_to_clear: int = 3) -> str:
+    """What becomes of a signal: `x` breached, `.` not, `?` unknown; per poll `R` raised, `C` cleared, `-` no change."""
+    hysteresis, told = Hysteresis(polls_to_raise, polls_to_clear), ""
+    for poll in story:
+        reading = Reading({"x": True, ".": False, "?": None}[poll], 1.0, 0.5, "")
+        changes = hysteresis.update({Signal.ERROR_RATE: reading})
+        told += "-" if not changes else "R" if changes[0].raised else "C"
+        assert (Signal.ERROR_RATE in hysteresis.raised) == (told.count("R") > told.count("C"))
+    return told
+
+
+@pytest.mark.parametrize(
+    ("story", "told"),
+    [
+        ("x.x.x.x.", "--------"),  # never twice in a row
+        ("xx", "-R"),
+        ("x?x", "--R"),  # not knowing neither helps nor hinders
+        ("????", "----"),
+        ("xx..", "-R--"),
+        ("xx...", "-R--C"),
+        ("xx..x..x", "-R------"),  # it comes back before it was cleared
+        ("xx.?.?.", "-R----C"),
+        ("xx...xx", "-R--C-R"),
+        ("xxxxxx", "-R----"),
+    ],
+)
+def test_hysteresis(story: str, told: str) -> None:
+    assert play(story) == told
+
+
+def test_one_poll_is_enough_where_the_playbook_says_so() -> None:
+    assert play("x.x", polls_to_raise=1, polls_to_clear=1) == "RCR"
+
+
+def test_a_raised_signal_carries_its_newest_evidence() -> None:
+    hysteresis = Hysteresis(1, 2)
+    hysteresis.update({Signal.ERROR_RATE: Reading(True, 0.2, 0.1, "20 %")})
+    hysteresis.update({Signal.ERROR_RATE: Reading(True, 0.9, 0.1, "90 %")})
+    hysteresis.update({Signal.ERROR_RATE: Reading(False, 0.0, 0.1, "0 %")})
+    assert hysteresis.raised[Signal.ERROR_RATE].evidence == "90 %"
+
+
+def test_signals_do_not_count_for_each_other() -> None:
+    hysteresis, bad = Hysteresis(2, 2), Reading(True, 1, 0, "")
+    assert hysteresis.update({Signal.HEALTH: bad}) == []
+    assert hysteresis.update({Signal.DATABASE: bad}) == []
+    assert [change.signal for change in hysteresis.update({Signal.HEALTH: bad})] == [Signal.HEALTH]
+
+
+def test_one_failed_request_pages_nobody() -> None:
+    """In a busy window it is far below the threshold; in a quiet one there are too few requests to say."""
+    hysteresis = Hysteresis(2, 4)
+    for requests in (1, 5, 39, 40, 100, 1000):
+        seen = Observation(traffic=traffic(requests, 1), health=probes("a", a="ok"), database=database(flow=STEADY))
+        for _ in range(10):
+            assert hysteresis.update(read_signals(seen, LIMITS)) == []

@@ -1,0 +1,246 @@
+"""The target's PostgreSQL. The only module that acts in an emergency and imports psycopg.
+
+Owns connections (bounded, named, never longer than they must), the server's identity, and the small schema `toolkit` on
+the target for what must outlive a lost laptop. It knows nothing of the service's tables.
+
+Reading is in read-only transactions with timeouts on both sides: the server's do not bound a server that is stopped or
+a line that is cut, so the client hangs up by itself when its own deadline has passed.
+"""
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
+from psycopg.types.json import Jsonb
+from pydantic import SecretStr
+
+from toolkit.errors import DatabaseError, UsageError, WrongServerError
+from toolkit.journal import Head
+
+Connection = psycopg.Connection[TupleRow]
+sql = psycopg.sql  # for modules that compose statements and may not import the library
+
+CONNECT_WITHIN_S = 3
+READ_WITHIN_MS = 3000
+LOCK_WITHIN_MS = 500
+TRANSACTION_POOLER_PORT = "6543"
+
+_TOOLKIT_SCHEMA = """
+CREATE SCHEMA IF NOT EXISTS toolkit;
+CREATE TABLE IF NOT EXISTS toolkit.journal_head (
+    incident text PRIMARY KEY,
+    seq      bigint NOT NULL,
+    hash     text NOT NULL,
+    at       timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE IF NOT EXISTS toolkit.stable (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    version     bigint NOT NULL,
+    deployment  text NOT NULL,
+    verified_at timestamptz NOT NULL DEFAULT now(),
+    baseline    jsonb NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True)
+class ServerIdentity:
+    """Which server this is. `system_identifier` is None where the role may not see it."""
+
+    system_identifier: str | None
+    database: str
+    host: str
+    port: int
+    version: str
+
+
+@dataclass(frozen=True)
+class StablePoint:
+    """A migration version at which a full verification passed, with what was normal then (`baseline` is JSON)."""
+
+    version: int
+    deployment: str
+    verified_at: datetime
+    baseline: Mapping[str, Any]
+
+
+class Database:
+    """One target's database. Opens a connection for each piece of work; holds none."""
+
+    def __init__(self, url: SecretStr, *, target: str, application_name: str = "toolkit") -> None:
+        self._url, self.target, self.application_name = url, target, application_name
+
+    def libpq(self) -> dict[str, str]:
+        """The connection as libpq's variables (PGHOST, PGPASSWORD, …), for programs whose arguments others can read."""
+        names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
+        parts = conninfo_to_dict(self._url.get_secret_value())
+        return {variable: str(parts[name]) for name, variable in names.items() if parts.get(name)}
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the URL is that of a transaction pooler, which has no session state (locks, SET, pg_dump)."""
+        return conninfo_to_dict(self._url.get_secret_value()).get("port") == TRANSACTION_POOLER_PORT
+
+    def require_direct(self) -> None:
+        """UsageError when the URL is a transaction pooler's: dumps, locks and DDL misbehave there silently."""
+        if self.pooled:
+            raise UsageError(
+                f"The database URL goes through a transaction pooler (port {TRANSACTION_POOLER_PORT})",
+                target=self.target,
+                state="nothing was done",
+                next="use the direct connection, of the form db.PROJECT.supabase.co:5432",
+            )
+
+    @contextlib.contextmanager
+    def reading(self, *, within_ms: int = READ_WITHIN_MS) -> Iterator[Connection]:
+        """A read-only transaction, each statement bounded by `within_ms` (0: no bound). Rolled back at the end.
+
+        With a bound, the whole of it may take three times as long before the client hangs up.
+        Raises DatabaseError for whatever the server or the line says.
+        """
+        with self._connection(within_ms, LOCK_WITHIN_MS) as conn, _hanging_up(conn, after_s=3 * within_ms / 1000):
+            conn.read_only = True
+            with conn.transaction(force_rollback=True):
+                yield conn
+
+    @contextlib.contextmanager
+    def writing(self, *, within_ms: int = 0, lock_within_ms: int = LOCK_WITHIN_MS) -> Iterator[Connection]:
+        """A transaction that commits at the end. Waits for a lock `lock_within_ms` at most; 0 means no bound.
+
+        Raises DatabaseError for whatever the server or the line says.
+        """
+        with self._connection(within_ms, lock_within_ms) as conn, conn.transaction():
+            yield conn
+
+    @contextlib.contextmanager
+    def _connection(self, within_ms: int, lock_within_ms: int) -> Iterator[Connection]:
+        options = f"-c statement_timeout={within_ms} -c lock_timeout={lock_within_ms} -c timezone=UTC"
+        try:
+            with psycopg.connect(
+                self._url.get_secret_value(),
+                application_name=self.application_name,
+                connect_timeout=CONNECT_WITHIN_S,
+                options=None if self.pooled else options,
+                prepare_threshold=None if self.pooled else 5,
+            ) as conn:
+                yield conn
+        except psycopg.Error as error:
+            raise self._told(error) from error
+
+    def _told(self, error: psycopg.Error) -> DatabaseError:
+        """The server's primary message only: DETAIL holds rows."""
+        primary = error.diag.message_primary or str(error).strip().splitlines()[0]
+        code = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
+        return DatabaseError(f"PostgreSQL: {primary}{code}", target=self.target)
+
+    def identity(self) -> ServerIdentity:
+        """Ask the server who it is."""
+        with self.reading() as conn:
+            row = conn.execute(
+                """
+                SELECT current_database(),
+                       current_setting('server_version'),
+                       has_function_privilege('pg_control_system()', 'EXECUTE')
+                """
+            ).fetchone()
+            assert row is not None
+            seen = (
+                conn.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone() if row[2] else None
+            )
+            return ServerIdentity(seen[0] if seen else None, row[0], conn.info.host, conn.info.port, row[1])
+
+    def require(self, expected: ServerIdentity) -> None:
+        """WrongServerError unless this is the server that was meant: same cluster, same database."""
+        found = self.identity()
+        if (found.database, found.system_identifier) != (expected.database, expected.system_identifier):
+            raise WrongServerError(
+                f"This is database {found.database} on {found.host}:{found.port}, "
+                f"not {expected.database} as it was assessed on {expected.host}:{expected.port}",
+                target=self.target,
+                state="nothing was done",
+                next="check the target's database URL",
+            )
+
+    # What must outlive a lost laptop --------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Create the schema `toolkit` on the target where it is missing. Safe to repeat."""
+        with self.writing() as conn:
+            conn.execute(_TOOLKIT_SCHEMA)
+
+    def keep_head(self, incident: str, head: Head) -> None:
+        """Keep how far an incident's journal had come. Never goes back."""
+        with self.writing(within_ms=READ_WITHIN_MS) as conn:
+            conn.execute(
+                """
+                INSERT INTO toolkit.journal_head AS kept (incident, seq, hash)
+                VALUES (%(incident)s, %(seq)s, %(hash)s)
+                ON CONFLICT (incident) DO UPDATE
+                SET seq = excluded.seq, hash = excluded.hash, at = now()
+                WHERE kept.seq < excluded.seq
+                """,
+                {"incident": incident, "seq": head.seq, "hash": head.hash},
+            )
+
+    def kept_head(self, incident: str) -> Head | None:
+        """What `keep_head` kept; None when nothing was."""
+        with self.reading() as conn:
+            if conn.execute("SELECT to_regclass('toolkit.journal_head')").fetchone() == (None,):
+                return None
+            row = conn.execute(
+                "SELECT seq, hash FROM toolkit.journal_head WHERE incident = %(incident)s", {"incident": incident}
+            ).fetchone()
+        return Head(*row) if row else None
+
+    def record_stable(self, version: int, deployment: str, baseline: Mapping[str, Any]) -> None:
+        """Record that a full verification passed at this migration version with this deployment."""
+        with self.writing() as conn:
+            conn.execute(
+                """
+                INSERT INTO toolkit.stable (version, deployment, baseline)
+                VALUES (%(version)s, %(deployment)s, %(baseline)s)
+                """,
+                {"version": version, "deployment": deployment, "baseline": Jsonb(dict(baseline))},
+            )
+
+    def stable_points(self) -> list[StablePoint]:
+        """What was recorded, newest first; [] when nothing was."""
+        with self.reading() as conn:
+            if conn.execute("SELECT to_regclass('toolkit.stable')").fetchone() == (None,):
+                return []
+            rows = conn.execute(
+                """
+                SELECT version, deployment, verified_at, baseline
+                FROM toolkit.stable
+                ORDER BY verified_at DESC, id DESC
+                """
+            ).fetchall()
+        return [StablePoint(*row) for row in rows]
+
+
+@contextlib.contextmanager
+def _hanging_up(conn: Connection, *, after_s: float) -> Iterator[None]:
+    """Cut the line when the block takes longer than `after_s` seconds (0: never); the wait then ends with an error."""
+    if not after_s:
+        yield
+        return
+
+    def hang_up() -> None:
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(conn.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(after_s, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

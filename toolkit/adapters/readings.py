@@ -1,0 +1,167 @@
+"""What a target's PostgreSQL tells of itself and of the service, each by one bounded question in a reading transaction.
+
+Shared by whoever watches, verifies and assesses, so that all of them count alike. It asks; it judges nothing, and it
+knows tables only by the names that the playbook gives.
+"""
+
+from dataclasses import dataclass
+
+from toolkit.adapters.postgres import Connection, sql
+
+DEFAULT_SCHEMA = "public"
+FLOW_QUARTERS = 4
+
+
+@dataclass(frozen=True)
+class MigrationState:
+    """What the state table says. None: it cannot be told from this table."""
+
+    version: int | None
+    dirty: bool | None
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How old the newest event is, in seconds (None without any), and what came in the span of time before it.
+
+    `quarters` counts in how many quarters of that span there was an event.
+    """
+
+    newest_age_s: float | None
+    events: int
+    quarters: int
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Sessions on this database, ours apart. `blocked` wait for a lock that another session holds."""
+
+    sessions: int
+    active: int
+    blocked: int
+    longest_blocked_s: float
+    longest_active_s: float
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """pg-boss's jobs. `stuck` are active for longer than they may be; `oldest_ready_s` waits although it could run."""
+
+    layout: int
+    failed: int
+    ready: int
+    stuck: int
+    oldest_ready_s: float | None
+
+
+def relation(name: str) -> sql.Identifier:
+    """A table's name, `table` or `schema.table`, as an identifier."""
+    return sql.Identifier(*split_name(name))
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Schema and table of `table` or `schema.table`."""
+    schema, _, table = name.rpartition(".")
+    return schema or DEFAULT_SCHEMA, table
+
+
+def exists(conn: Connection, name: str) -> bool:
+    """Whether there is a table of that name."""
+    row = conn.execute(
+        """
+        SELECT EXISTS (
+            SELECT FROM pg_class
+            JOIN pg_namespace ON pg_namespace.oid = relnamespace
+            WHERE nspname = %(schema)s AND relname = %(table)s
+        )
+        """,
+        dict(zip(("schema", "table"), split_name(name), strict=True)),
+    ).fetchone()
+    return row == (True,)
+
+
+def migration_state(conn: Connection, state_table: str) -> MigrationState:
+    """Read golang-migrate's state table. A table of another tool, or none, tells nothing."""
+    schema, table = split_name(state_table)
+    columns = conn.execute(
+        """
+        SELECT column_name::text
+        FROM information_schema.columns
+        WHERE table_schema = %(schema)s AND table_name = %(table)s
+        """,
+        {"schema": schema, "table": table},
+    ).fetchall()
+    if not {("version",), ("dirty",)} <= set(columns):
+        return MigrationState(None, None)
+    row = conn.execute(sql.SQL("SELECT version, dirty FROM {}").format(relation(state_table))).fetchone()
+    return MigrationState(int(row[0]), bool(row[1])) if row else MigrationState(0, False)
+
+
+def event_flow(conn: Connection, table: str, time: str, span_s: float) -> Flow:
+    """When the newest event came, and how steadily they came in the `span_s` seconds before it."""
+    query = sql.SQL(
+        """
+        WITH newest AS (SELECT max({time}) AS moment FROM {table})
+        SELECT (SELECT extract(epoch FROM clock_timestamp() - moment)::float8 FROM newest),
+               count(*),
+               count(DISTINCT floor(extract(epoch FROM newest.moment - event.{time}) * %(quarters)s / %(span_s)s))
+        FROM {table} AS event, newest
+        WHERE event.{time} > newest.moment - make_interval(secs => %(span_s)s)
+          AND event.{time} <= newest.moment
+        """
+    ).format(time=sql.Identifier(time), table=relation(table))
+    row = conn.execute(query, {"span_s": span_s, "quarters": FLOW_QUARTERS}).fetchone()
+    assert row is not None
+    return Flow(*row)
+
+
+def activity(conn: Connection) -> Activity:
+    """Who is busy and who waits for whom. Other roles' sessions are told only to members of pg_monitor."""
+    row = conn.execute(
+        """
+        SELECT count(*),
+               count(*) FILTER (WHERE state = 'active'),
+               count(*) FILTER (WHERE waits),
+               coalesce(max(extract(epoch FROM now() - state_change)) FILTER (WHERE waits), 0)::float8,
+               coalesce(max(extract(epoch FROM now() - query_start)) FILTER (WHERE state = 'active'), 0)::float8
+        FROM (
+            SELECT state, state_change, query_start,
+                   wait_event_type = 'Lock' AND cardinality(pg_blocking_pids(pid)) > 0 AS waits
+            FROM pg_stat_activity
+            WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+        ) AS sessions
+        """
+    ).fetchone()
+    assert row is not None
+    return Activity(*row)
+
+
+def queue_state(conn: Connection, schema: str) -> QueueState | None:
+    """pg-boss's queue, in the layouts of its versions 10 (`expire_in`) and 12 (`expire_seconds`); None without one."""
+    job = f"{schema}.job"
+    if not exists(conn, job) or not exists(conn, f"{schema}.version"):
+        return None
+    seconds = conn.execute(
+        """
+        SELECT EXISTS (
+            SELECT FROM information_schema.columns
+            WHERE table_schema = %(schema)s AND table_name = 'job' AND column_name = 'expire_seconds'
+        )
+        """,
+        {"schema": schema},
+    ).fetchone()
+    expiry = sql.SQL("make_interval(secs => expire_seconds)" if seconds == (True,) else "expire_in")
+    query = sql.SQL(
+        """
+        SELECT (SELECT max(version) FROM {version}),
+               count(*) FILTER (WHERE state = 'failed'),
+               count(*) FILTER (WHERE state IN ('created', 'retry') AND start_after <= now()),
+               count(*) FILTER (WHERE state = 'active' AND started_on + {expiry} < now()),
+               extract(epoch FROM now() - min(start_after) FILTER (
+                   WHERE state IN ('created', 'retry') AND start_after <= now()))::float8
+        FROM {job}
+        """
+    ).format(version=relation(f"{schema}.version"), job=relation(job), expiry=expiry)
+    row = conn.execute(query).fetchone()
+    assert row is not None
+    return QueueState(*row)

@@ -1,0 +1,81 @@
+"""Follows the runtime logs of whichever deployment production points at, and keeps the requests of the last while.
+
+The platform streams the logs of one deployment. So each has a thread of its own; when production points elsewhere a new
+one is opened, and the old one goes on for as long as its stream lasts, because its last requests are requests too. A
+stream that breaks is opened again. What was printed before it was opened is not known here.
+"""
+
+import threading
+import time
+from collections import deque
+
+from toolkit.adapters.traffic import LoggedRequest, Reader, Traffic, summarise
+from toolkit.adapters.vercel import VercelClient
+from toolkit.errors import ToolkitError
+
+STREAM_S = 60.0
+MOST_REQUESTS = 200_000
+
+
+class TrafficLog:
+    """The latest requests. `follow` again and again; read from any thread. Nothing is opened before that."""
+
+    def __init__(self, platform: VercelClient, host: str, reader: Reader, *, keep_s: float) -> None:
+        self._platform, self._host, self._reader, self._keep_s = platform, host, reader, keep_s
+        self._requests: deque[LoggedRequest] = deque(maxlen=MOST_REQUESTS)
+        self._streams: dict[str, threading.Thread] = {}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self.deployment: str | None = None
+        self.trouble: str | None = None
+        self._following_since: float | None = None
+
+    def follow(self) -> str:
+        """Ask where production points and see to it that its log is open. Returns the deployment's id.
+
+        Raises PlatformError when the platform does not say.
+        """
+        found = self._platform.production(self._host).id
+        self.deployment = found
+        stream = self._streams.get(found)
+        if stream is None or not stream.is_alive():
+            self._streams = {name: each for name, each in self._streams.items() if each.is_alive()}
+            self._streams[found] = threading.Thread(target=self._read, args=(found,), daemon=True)
+            self._streams[found].start()
+        return found
+
+    @property
+    def open(self) -> bool:
+        """Whether the log of the deployment that production was last seen at is being read."""
+        stream = self._streams.get(self.deployment or "")
+        return stream is not None and stream.is_alive()
+
+    def window(self, seconds: float) -> Traffic:
+        """The requests of the last `seconds`, or since the first log was opened where that is less."""
+        now = time.monotonic()
+        since = max(now - seconds, self._following_since or now)
+        with self._lock:
+            recent = [request for request in self._requests if request.arrived_s >= since]
+        return summarise(recent, now - since)
+
+    def close(self) -> None:
+        """Take no more lines. The threads end with their streams, or with the process."""
+        self._closed.set()
+
+    def _read(self, deployment: str) -> None:
+        self._following_since = self._following_since or time.monotonic()
+        try:
+            for line in self._platform.runtime_logs(deployment, within=STREAM_S):
+                if self._closed.is_set():
+                    return
+                self.trouble = None
+                if request := self._reader.read(line):
+                    self._keep(request)
+        except ToolkitError as error:
+            self.trouble = error.what
+
+    def _keep(self, request: LoggedRequest) -> None:
+        with self._lock:
+            self._requests.append(request)
+            while self._requests and self._requests[0].arrived_s < request.arrived_s - self._keep_s:
+                self._requests.popleft()

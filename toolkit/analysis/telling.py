@@ -1,0 +1,202 @@
+"""One sentence for each kind of journal entry, and which kind of event it is: detection, diagnosis, repair, key moment.
+
+The four kinds are those of Jeli's Howie guide. Sentences repeat what the entry holds and nothing else; roles stand
+where names could. A kind that is not known here is told by its name, so that nothing disappears from a timeline unseen.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+from toolkit.analysis import fields, words
+from toolkit.analysis.discretion import discreet
+from toolkit.analysis.fields import Data, text
+from toolkit.journal import Entry
+
+
+class EventKind(StrEnum):
+    DETECTION = "detection"
+    DIAGNOSIS = "diagnosis"
+    REPAIR = "repair"
+    KEY_MOMENT = "key moment"
+
+
+PROGRAMS = {"monitor", "runner", "facilitator", "journal", "service", "platform", "traffic"}
+RESPONDER = "responder"
+UNTOLD = {
+    "monitor.observed",
+    "monitor.recovered",
+    "monitor.ended",
+    "notebook.started",
+    "notebook.finished",
+    "step.begun",
+    "backup.begun",
+    "plan.done",
+}
+
+Teller = Callable[[Data], str]
+
+
+def role(actor: str) -> str:
+    """Programs by their name; whoever works on the incident is a responder, without a name."""
+    return actor if actor in PROGRAMS else RESPONDER
+
+
+def tell(entry: Entry) -> tuple[EventKind, str] | None:
+    """The kind and the sentence; None for entries that a timeline for people leaves out."""
+    if entry.kind in UNTOLD:
+        return None
+    kind, teller = _TELLERS.get(entry.kind, (EventKind.KEY_MOMENT, _unknown(entry.kind)))
+    return kind, words.sentence(discreet(teller(entry.data)))
+
+
+def _unknown(kind: str) -> Teller:
+    return lambda _data: f"`{kind}` was recorded"
+
+
+def _because(data: Data, key: str) -> str:
+    said = text(data, key)
+    return f": {said}" if said else ""
+
+
+def _seconds(data: Data) -> str:
+    seconds = fields.number(data, "seconds")
+    return "" if seconds is None else f" in {words.duration(seconds)}"
+
+
+def _signal(verb: str) -> Teller:
+    def told(data: Data) -> str:
+        name = f"`{text(data, 'signal') or 'unnamed'}`"
+        value, threshold = text(data, "value"), text(data, "threshold")
+        figures = f" at {value}, with a threshold of {threshold}" if value and threshold else ""
+        return f"the signal {name} was {verb}{figures}{_because(data, 'evidence')}"
+
+    return told
+
+
+def _opened(data: Data) -> str:
+    severity, reasons = text(data, "severity"), fields.texts(data, "reasons")
+    return f"the incident was opened{f' as {severity}' if severity else ''}" + (
+        f": {'; '.join(reason.rstrip('.') for reason in reasons)}" if reasons else ""
+    )
+
+
+def _severity(data: Data) -> str:
+    reasons = fields.texts(data, "reasons")
+    changed = f"the severity changed from {text(data, 'from') or '?'} to {text(data, 'to') or '?'}"
+    return f"{changed}: {'; '.join(reasons)}" if reasons else changed
+
+
+def _became(state: str) -> Teller:
+    return lambda data: f"the incident was {state}{_because(data, 'why')}"
+
+
+def _assessed(data: Data) -> str:
+    summary = text(data, "summary")
+    return f"the assessment was made{f': {summary}' if summary else ''}"
+
+
+def _decided(data: Data) -> str:
+    why = text(data, "why")
+    decided = f"it was decided: {(text(data, 'what') or 'not said what').rstrip('.')}"
+    return f"{decided}. Reason: {why}" if why else decided
+
+
+def _backed_up(data: Data) -> str:
+    rows = fields.within(data, "tables").values()
+    held = sum(int(count) for count in rows if isinstance(count, int))
+    size = fields.whole(data, "bytes")
+    return f"a backup was made{_seconds(data)}" + (f": {words.size(size)}, {held:,} rows" if size is not None else "")
+
+
+def _planned(data: Data) -> str:
+    steps = len(fields.objects(data, "steps"))
+    said = text(data, "summary") or f"{text(data, 'kind') or 'unnamed'} rollback"
+    verb = "shown as a dry run" if data.get("execute") is False else "made"
+    return f"a plan of {words.plural(steps, 'step')} was {verb}: {said}"
+
+
+def _step(verb: str, *reasons: str) -> Teller:
+    def told(data: Data) -> str:
+        what = text(data, "what") or text(data, "step") or "unnamed"
+        why = next((said for key in reasons if (said := text(data, key))), None)
+        return f"step {verb}{_seconds(data)}: {what.rstrip('.')}" + (f" ({why.rstrip('.')})" if why else "")
+
+    return told
+
+
+def _checked(what: str) -> Teller:
+    return lambda data: f"{what} ended with the outcome {text(data, 'outcome') or 'unknown'}{_counted(data)}"
+
+
+def _counted(data: Data) -> str:
+    tally = fields.within(data, "tally")
+    counted = ", ".join(
+        f"{count} {word}"
+        for key, word in (("pass", "passed"), ("fail", "failed"), ("unknown", "unknown"))
+        if (count := fields.whole(tally, key)) is not None
+    )
+    return f": {counted}" if counted else ""
+
+
+def _steady(data: Data) -> str:
+    rate, p95 = fields.number(data, "error_rate"), fields.number(data, "p95_ms")
+    return f"the steady state was measured: error rate {words.share(rate)}, p95 {words.milliseconds(p95)}"
+
+
+def _failed_notebook(data: Data) -> str:
+    return f"the notebook {text(data, 'notebook') or '?'} stopped{_because(data, 'error')}"
+
+
+def _stable(data: Data) -> str:
+    version, deployment = text(data, "version") or "?", text(data, "deployment") or "?"
+    return f"schema version {version} with deployment {deployment} was recorded as stable"
+
+
+def _fault(words_before: str) -> Teller:
+    return lambda data: f"{words_before}: {fields.plain(dict(data.get('fault') or data))}"
+
+
+def _accounted(data: Data) -> str:
+    named = ("acknowledged", "lost", "duplicated", "unexpected")
+    counted = [f"{count:,} {name}" for name in named if (count := fields.count(data, name)) is not None]
+    return f"every event was accounted for: {', '.join(counted)}"
+
+
+def _drill(data: Data) -> str:
+    return f"the drill `{text(data, 'scenario') or '?'}` was started with seed {text(data, 'seed') or '?'}"
+
+
+_DETECTION, _DIAGNOSIS, _REPAIR, _KEY = EventKind
+
+_TELLERS: dict[str, tuple[EventKind, Teller]] = {
+    "monitor.started": (_DETECTION, lambda _data: "the monitor began to watch"),
+    "signal.raised": (_DETECTION, _signal("raised")),
+    "signal.cleared": (_DETECTION, _signal("cleared")),
+    "incident.opened": (_KEY, _opened),
+    "incident.severity": (_KEY, _severity),
+    "incident.acknowledged": (_KEY, _became("acknowledged")),
+    "incident.mitigated": (_KEY, _became("mitigated")),
+    "incident.resolved": (_KEY, _became("resolved")),
+    "notebook.failed": (_KEY, _failed_notebook),
+    "assessment.made": (_DIAGNOSIS, _assessed),
+    "decision.made": (_KEY, _decided),
+    "backup.made": (_REPAIR, _backed_up),
+    "backup.failed": (_REPAIR, lambda data: f"the backup failed{_because(data, 'error')}"),
+    "plan.made": (_REPAIR, _planned),
+    "step.done": (_REPAIR, _step("done", "outcome")),
+    "step.skipped": (_REPAIR, _step("skipped", "why")),
+    "step.failed": (_REPAIR, _step("failed", "error")),
+    "step.blocked": (_DIAGNOSIS, lambda data: f"a step was blocked: {fields.plain(dict(data))}"),
+    "plan.interrupted": (_KEY, lambda data: f"the plan was interrupted{_because(data, 'state')}"),
+    "recovery.checked": (_DIAGNOSIS, _checked("a quick look at the recovery")),
+    "verification.made": (_DIAGNOSIS, _checked("verification")),
+    "steady_state.measured": (_DIAGNOSIS, _steady),
+    "stable.recorded": (_KEY, _stable),
+    "drill.started": (_KEY, _drill),
+    "fault.begun": (_KEY, _fault("the facilitator began to put the fault in")),
+    "fault.done": (_KEY, _fault("the fault was in")),
+    "traffic.stopped": (_KEY, lambda _data: "the traffic was stopped"),
+    "accounting.made": (_KEY, _accounted),
+    "drill.stopped": (_KEY, lambda data: f"the drill was stopped{_because(data, 'why')}"),
+    "drill.ended": (_KEY, lambda data: f"the drill ended{_because(data, 'outcome')}"),
+}

@@ -1,0 +1,183 @@
+"""Assess: what is going on, why, and what to do about it. Looks and reasons; changes nothing on the target.
+
+views       what can be seen, from four sides at once
+status      each part as a check
+reasoning   from facts to hypotheses and a recommendation, pure
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from toolkit.adapters.systems import Systems
+from toolkit.assess.reasoning import (
+    AppliedMigration,
+    Cause,
+    Confidence,
+    Facts,
+    Failure,
+    Hypothesis,
+    Recommendation,
+    Release,
+    hypotheses,
+    recommend,
+)
+from toolkit.assess.status import status_checks
+from toolkit.assess.views import Views, look
+from toolkit.checks import CheckResult, run_checks, tally
+from toolkit.clock import iso
+from toolkit.errors import ToolkitError
+from toolkit.incident import Incident
+from toolkit.playbook import Severity
+from toolkit.rollback.migrations import read_folder
+
+MIGRATION_FAILURE = "Database migration failure affecting production"
+CHANGES_SHOWN = 8
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """One look at the target, and what follows from it. The `…_rows` are for tables."""
+
+    status: Sequence[CheckResult]
+    views: Views
+    facts: Facts
+    hypotheses: Sequence[Hypothesis]
+    recommendation: Recommendation
+
+    @property
+    def headline(self) -> str:
+        """One sentence: the best hypothesis and what to do."""
+        best, advice = self.hypotheses[0], self.recommendation
+        to = "" if advice.migration_target is None else f" to version {advice.migration_target}"
+        what = "no rollback" if advice.kind == "none" else f"{advice.kind} rollback{to}"
+        return f"{best.title} ({best.confidence}). Recommended: {what}."
+
+    def advice(self) -> str:
+        """The recommendation with its reasons and what speaks against it, as Markdown."""
+        reasons = "\n".join(f"- {reason}" for reason in self.recommendation.reasons)
+        against = "\n".join(f"- {reason}" for reason in self.recommendation.against)
+        return f"**{self.headline}**\n\nBecause:\n\n{reasons}\n\nWhat speaks against it:\n\n{against}"
+
+    def scope_rows(self) -> list[Row]:
+        """Requests by path, the most failing first, and what the failing ones said."""
+        traffic = self.views.traffic.value
+        if traffic is None or not traffic.requests:
+            return [
+                {"path": "unknown", "requests": "", "failed": "", "what they said": self.views.traffic.trouble or ""}
+            ]
+        said = {f.path: f.message or f"status {f.status}" for f in reversed(self.facts.errors)}
+        return [
+            {
+                "path": each.path,
+                "requests": each.requests,
+                "failed": each.failed,
+                "share": f"{each.failed / each.requests:.0%}",
+                "what they said": said.get(each.path, "") if each.failed else "",
+            }
+            for each in sorted(traffic.paths, key=lambda each: -each.failed)
+        ]
+
+    def change_rows(self) -> list[Row]:
+        """Deployments, newest first, with the migrations that are live but were never verified on top."""
+        stable = self.facts.stable_version
+        recent = [m for m in self.facts.migrations if stable is not None and m.version > stable]
+        rows: list[Row] = [
+            {"what": f"migration {m.version} {m.name}", "when": "since the last verification", "now": "applied"}
+            for m in reversed(recent)
+        ]
+        platform = self.views.platform.value
+        for each in (platform.deployments if platform else ())[:CHANGES_SHOWN]:
+            live = "live" if platform and each.id == platform.production.id else each.state.lower()
+            what = f"deployment {each.id}: {each.commit_message or 'no message'}"
+            rows.append({"what": what, "when": iso(each.created_at)[:19] + "Z", "now": live})
+        return rows
+
+    def hypothesis_rows(self) -> list[Row]:
+        return [
+            {
+                "hypothesis": each.title,
+                "evidence": each.confidence.value,
+                "for": " ".join(each.supporting) or "nothing",
+                "against": " ".join(each.against) or "nothing",
+            }
+            for each in self.hypotheses
+        ]
+
+
+def assess(systems: Systems, incident: Incident, *, actor: str) -> Assessment:
+    """Look, reason, and journal what came of it. Raises only JournalError: what cannot be seen is unknown."""
+    views = look(systems)
+    facts = _facts(views, systems, incident)
+    ranked = hypotheses(facts)
+    results = run_checks(status_checks(views, systems.playbook))
+    assessment = Assessment(results, views, facts, ranked, recommend(facts, ranked))
+    incident.record("assessment.made", _as_json(assessment), actor=actor)
+    if incident.state is not None and _is_migration_failure(facts, ranked[0], systems):
+        incident.change_severity(Severity.P0, [MIGRATION_FAILURE], actor=actor)
+    return assessment
+
+
+def _facts(views: Views, systems: Systems, incident: Incident) -> Facts:
+    database, platform, traffic = views.database.value, views.platform.value, views.traffic.value
+    version = database.migration.version if database else None
+    stable = database.stable if database else None
+    live = platform.production if platform else None
+    return Facts(
+        database_up=database is not None,
+        dirty=database.migration.dirty if database else None,
+        version=version,
+        stable_version=stable.version if stable else None,
+        stable_deployment=stable.deployment if stable else None,
+        production=Release(live.id, live.schema_version) if live else None,
+        migrations=_applied(systems, version),
+        errors=_failures(views, incident),
+        error_rate=traffic.error_rate if traffic else None,
+    )
+
+
+def _applied(systems: Systems, version: int | None) -> list[AppliedMigration]:
+    """What is live, with its SQL; nothing where the folder of migrations cannot be read."""
+    if version is None:
+        return []
+    try:
+        found = read_folder(systems.target.migrations).between(None, version)
+    except ToolkitError:
+        return []
+    return [AppliedMigration(m.version, m.name, m.up.content.decode()) for m in reversed(found) if m.up]
+
+
+def _failures(views: Views, incident: Incident) -> list[Failure]:
+    """What was just seen; where nothing failed meanwhile, what the monitor saw last."""
+    if views.traffic.value and views.traffic.value.errors:
+        return [Failure(count=count, **asdict(error)) for error, count in views.traffic.value.errors]
+    observed = incident.latest("monitor.observed")
+    return [Failure(**error) for error in observed.data.get("errors", [])] if observed else []
+
+
+def _is_migration_failure(facts: Facts, best: Hypothesis, systems: Systems) -> bool:
+    strong = best.cause is Cause.MIGRATION and best.confidence is Confidence.STRONG
+    return strong and (facts.error_rate or 0) >= systems.playbook.thresholds.error_rate
+
+
+def _as_json(assessment: Assessment) -> dict[str, object]:
+    traffic, database = assessment.views.traffic.value, assessment.views.database.value
+    return {
+        "summary": assessment.headline,
+        "scope": traffic.steady_state() if traffic else {},
+        "errors": traffic.errors_as_json() if traffic else [],
+        "hypotheses": [
+            {
+                "cause": each.title,
+                "confidence": each.confidence,
+                "supporting": list(each.supporting),
+                "against": list(each.against),
+            }
+            for each in assessment.hypotheses
+        ],
+        "recommendation": asdict(assessment.recommendation),
+        "server": asdict(database.identity) if database else None,
+        "checks": [asdict(result) for result in assessment.status],
+        "tally": tally(assessment.status),
+    }

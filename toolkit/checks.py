@@ -1,0 +1,93 @@
+"""A check asks one question and has three answers: pass, fail, unknown. Unknown is never passed.
+
+Owns how checks are run and how their outcomes add up. It knows nothing of what is checked.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from toolkit.clock import utc_now
+from toolkit.redaction import redact
+
+
+class Outcome(StrEnum):
+    PASS = "pass"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An outcome and the evidence for it, in words and figures that a person can follow."""
+
+    outcome: Outcome
+    evidence: str
+
+
+def passed(evidence: str) -> Finding:
+    return Finding(Outcome.PASS, evidence)
+
+
+def failed(evidence: str) -> Finding:
+    return Finding(Outcome.FAIL, evidence)
+
+
+def unknown(evidence: str) -> Finding:
+    return Finding(Outcome.UNKNOWN, evidence)
+
+
+def judge(holds: bool, evidence: str) -> Finding:
+    """Pass when it holds, fail when not, on the same evidence."""
+    return Finding(Outcome.PASS if holds else Outcome.FAIL, evidence)
+
+
+@dataclass(frozen=True)
+class Check:
+    """`look` looks and judges. Whatever it raises makes the outcome unknown: it could not look."""
+
+    name: str
+    area: str
+    look: Callable[[], Finding]
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    name: str
+    area: str
+    outcome: Outcome
+    evidence: str
+    at: datetime
+    seconds: float
+
+
+def run_check(check: Check) -> CheckResult:
+    """Never raises, interrupts apart."""
+    at, began = utc_now(), time.monotonic()
+    try:
+        finding = check.look()
+    except Exception as error:  # unknown, whatever stood in the way
+        finding = unknown(f"could not look: {type(error).__name__}: {error}")
+    return CheckResult(
+        check.name, check.area, finding.outcome, redact(finding.evidence), at, round(time.monotonic() - began, 4)
+    )
+
+
+def run_checks(checks: Iterable[Check]) -> list[CheckResult]:
+    """One after the other, all of them, whatever comes of each."""
+    return [run_check(check) for check in checks]
+
+
+def overall(results: Sequence[CheckResult]) -> Outcome:
+    """Fail if one failed; otherwise unknown if one is unknown or if there is none; otherwise pass."""
+    outcomes = {result.outcome for result in results}
+    if Outcome.FAIL in outcomes:
+        return Outcome.FAIL
+    return Outcome.PASS if outcomes == {Outcome.PASS} else Outcome.UNKNOWN
+
+
+def tally(results: Sequence[CheckResult]) -> dict[str, int]:
+    """How many passed, failed and are unknown: {'pass': n, 'fail': n, 'unknown': n}."""
+    return {outcome.value: sum(result.outcome is outcome for result in results) for outcome in Outcome}

@@ -1,0 +1,69 @@
+"""The command `toolkit`: every verb with help, examples and `--json`; every error one paragraph and an exit code.
+
+    0  done and verified      2    wrong use
+    1  failed                 3    done, but not verified
+                              130  interrupted
+
+Owns how commands read and answer. What they do lies below.
+"""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+import toolkit
+from toolkit.cli import declare, drill, journal, postmortem, sandbox
+from toolkit.errors import ToolkitError
+from toolkit.redaction import redact
+
+app = typer.Typer(
+    name="toolkit",
+    help="Roll back with confidence: drills, real rollbacks and post-mortems for a service on PostgreSQL and Vercel.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.add_typer(drill.app, name="drill")
+app.add_typer(sandbox.app, name="sandbox")
+app.add_typer(journal.app, name="journal")
+app.command(name="declare", epilog=declare.EXAMPLES)(declare.declare)
+app.command(name="postmortem", epilog=postmortem.EXAMPLES)(postmortem.postmortem)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(toolkit.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Read by every command; holds what belongs to none of them."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and exit. Wrong words exit with 2, Ctrl-C with 130; an error of ours is one paragraph."""
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        app(words)
+    except ToolkitError as error:
+        _tell(error, as_json="--json" in words)
+        sys.exit(error.exit_code)
+    except OSError as error:  # a full disk, a folder that is not ours: the machine's word, no traceback
+        path = f" ({error.filename})" if error.filename else ""
+        typer.echo(redact(f"{error.strerror or error}{path}. Next: mend that, then repeat the command."), err=True)
+        sys.exit(1)
+
+
+def _tell(error: ToolkitError, *, as_json: bool) -> None:
+    if as_json:
+        told = {"error": error.what, "target": error.target, "state": error.state, "next": error.next}
+        typer.echo(redact(json.dumps(told)))
+    typer.echo(str(error), err=True)

@@ -1,0 +1,84 @@
+"""`toolkit drill`: list what can break, and run it: fault, detection, notebooks, score, report."""
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from toolkit.cli.options import REPORTS, Json, Seed, examples, print_json
+
+app = typer.Typer(help="Practise: break a sandbox and roll it back.", no_args_is_help=True)
+
+
+@app.command(name="list", epilog=examples("toolkit drill list", "toolkit drill list --json"))
+def list_(json: Json = False) -> None:
+    """List the scenarios with type, severity and how long they take."""
+    from toolkit.drill.scenario import load_scenario, scenario_names
+
+    scenarios = [load_scenario(name) for name in scenario_names()]
+    if json:
+        print_json({"scenarios": [scenario.model_dump(mode="json") for scenario in scenarios]})
+        return
+    table = Table("scenario", "what breaks", "rollback", "severity", "takes")
+    for each in scenarios:
+        table.add_row(each.name, each.title, each.rollback_type, each.severity, f"about {each.takes_s:.0f} s")
+    Console().print(table)
+
+
+@app.command(
+    epilog=examples(
+        "toolkit drill run breaking-migration",
+        "toolkit drill run breaking-migration --seed 7 --out /tmp/drill --json",
+        "toolkit drill run breaking-migration --keep",
+    )
+)
+def run(
+    scenario: Annotated[str, typer.Argument(help="A name from `toolkit drill list`.")],
+    seed: Seed = 1,
+    out: Annotated[Path | None, typer.Option(help="The folder to leave behind; it must not exist.")] = None,
+    keep: Annotated[bool, typer.Option(help="Leave the sandbox running, to look around in it.")] = False,
+    json: Json = False,
+) -> None:
+    """Run one drill from fault to post-mortem.
+
+    Exit code 0 only when the incident was mitigated, all verified, and nothing lost.
+    """
+    from toolkit.drill.scenario import load_scenario
+    from toolkit.errors import UsageError
+
+    chosen = load_scenario(scenario)
+    from toolkit.cli.drill_display import follow, summary
+    from toolkit.drill.line import Drill, drill_folder
+
+    folder = out or drill_folder(REPORTS, scenario, seed)
+    if folder.exists():
+        raise UsageError(f"{folder} exists already", state="nothing was done", next="name another with --out")
+    console = Console(stderr=True) if json else Console()
+    drill = Drill(chosen, seed, folder, keep=keep)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        with follow(drill, console):
+            score = drill.run()
+    except KeyboardInterrupt:
+        said = f"Interrupted. The sandbox was ended; the evidence so far is in {folder}"
+        console.print(said, highlight=False, soft_wrap=True)
+        if json:
+            print_json({"error": said, "folder": str(folder)})
+        raise typer.Exit(130) from None
+    if json:
+        print_json(score.model_dump(mode="json") | {"folder": str(folder)})
+    else:
+        summary(score, folder, console)
+        if keep and drill.sandbox is not None:
+            console.print(f"The sandbox still runs: toolkit sandbox stop --name {drill.sandbox.state.name}")
+    raise typer.Exit(score.exit_code)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """A drill that is told to end ends in order, as at Ctrl-C."""
+    raise KeyboardInterrupt

@@ -1,0 +1,74 @@
+"""The sandbox's database as production has it: roles apart, passwords, and nobody but `postgres` a superuser.
+
+Owns the creation of the service's database and its roles on a server of our own. It never runs a migration.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import sql
+
+from toolkit.server import SUPERUSER, PostgresServer
+
+BUILDS = tuple(range(6, 13))
+OWNER, APPLICATION, TOOLKIT = "churn_owner", "churn_app", "toolkit"
+
+
+@dataclass(frozen=True)
+class ServiceDatabase:
+    """One database and the URLs of those who use it. Every URL holds a password."""
+
+    server: PostgresServer
+    name: str
+    passwords: Mapping[str, str] = field(repr=False)
+
+    def url(self, role: str) -> str:
+        return self.server.url(role, self.passwords[role], self.name)
+
+    @property
+    def admin_url(self) -> str:
+        """The superuser's. Only faults and the final read use it."""
+        return self.server.url(SUPERUSER, database=self.name)
+
+    @property
+    def owner_url(self) -> str:
+        """For migrations and seeding."""
+        return self.url(OWNER)
+
+    @property
+    def toolkit_url(self) -> str:
+        """For the toolkit: a member of the owner that may see activity and end sessions, and no superuser."""
+        return self.url(TOOLKIT)
+
+    def app_url(self, build: int) -> str:
+        """For the deployment of that build: a role of its own, so that activity tells deployments apart."""
+        return self.url(f"app_b{build}")
+
+
+def create_roles(server: PostgresServer) -> dict[str, str]:
+    """Create the roles with random passwords, by role. Once for each server."""
+    passwords = {role: secrets.token_urlsafe(18) for role in (OWNER, TOOLKIT, *(f"app_b{build}" for build in BUILDS))}
+    with psycopg.connect(server.url(), autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(APPLICATION)))
+        for role, password in passwords.items():
+            conn.execute(
+                sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
+            )
+        for role in passwords:
+            if role.startswith("app_b"):
+                conn.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(APPLICATION), sql.Identifier(role)))
+        conn.execute(sql.SQL("GRANT {}, pg_monitor, pg_signal_backend TO toolkit").format(sql.Identifier(OWNER)))
+    return passwords
+
+
+def create_database(server: PostgresServer, passwords: Mapping[str, str], name: str = "churn") -> ServiceDatabase:
+    """Create an empty database that the owner owns. The owner and the toolkit may create schemas in it."""
+    with psycopg.connect(server.url(), autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(OWNER)))
+    database = ServiceDatabase(server, name, passwords)
+    with psycopg.connect(database.admin_url, autocommit=True) as conn:
+        conn.execute("CREATE EXTENSION pg_stat_statements")
+        conn.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(sql.Identifier(OWNER)))
+    return database

@@ -1,0 +1,225 @@
+"""The line of one drill: a sandbox, a steady state, a fault, a monitor that finds it, the notebooks, a score.
+
+The line puts the fault in and steps back. The monitor, a process of its own, opens the incident; then the same
+notebooks run as in an emergency, against the target `sandbox`. The facilitator's journal, which holds what broke and
+when, is sealed from them. Whatever happens, the traffic is settled, the events are accounted for, the score is written.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from toolkit.clock import utc_now, wait_until
+from toolkit.drill.faults import inject
+from toolkit.drill.ledger import Accounting, account, export_requests, seal
+from toolkit.drill.sandbox import Sandbox
+from toolkit.drill.scenario import Scenario
+from toolkit.drill.score import SCORE_FILE, Score, score_drill
+from toolkit.drill.state import SandboxOptions
+from toolkit.drill.steady import TARGET, record_steady_state
+from toolkit.errors import ToolkitError
+from toolkit.incident import FACILITATOR_FILE, Incident
+from toolkit.journal import Journal
+from toolkit.notebook.kernels import cool_down, warm_up
+from toolkit.notebook.run import run_notebook
+from toolkit.redaction import redact
+
+RESPONDER = "drill"
+CELL_WITHIN_S = 120
+NOTEBOOKS = {
+    "assess": "01_assess",
+    "stabilize": "02_stabilize",
+    "roll back": "03_rollback",
+    "verify": "04_verify",
+}
+POST_MORTEM = "05_postmortem"
+ACTING = ("02_stabilize", "03_rollback")
+
+Watch = Callable[[str, "Drill"], None]
+
+
+def drill_folder(reports: Path, scenario: str, seed: int) -> Path:
+    """`<reports>/drills/<UTC time>-<scenario>-<seed>`, which does not exist yet."""
+    return reports / "drills" / f"{utc_now():%Y%m%dT%H%M%SZ}-{scenario}-{seed}"
+
+
+class Drill:
+    """One run, step by step or whole. `watch` hears each phase as it begins; `phases` holds seconds by name.
+
+    By hand (notebook `10_drill`): `start`, `break_it`, `wait_for_incident`, the functions of 01 to 04, `settle`, the
+    post-mortem, `finish`. `run` does the same with the notebooks.
+    """
+
+    def __init__(
+        self, scenario: Scenario, seed: int, folder: Path, *, keep: bool = False, watch: Watch = lambda _p, _d: None
+    ) -> None:
+        self.scenario, self.seed, self.folder, self.keep, self.watch = scenario, seed, folder, keep, watch
+        self.phases: dict[str, float] = {}
+        self.incident = Incident(folder)
+        self.facilitator = Journal(folder / FACILITATOR_FILE, folder.name)
+        self.sandbox: Sandbox | None = None
+        self.accounting: Accounting | None = None
+        self.steady_state: Mapping[str, Any] = {}
+        self.stopped_by: str | None = None
+        self._ends = contextlib.ExitStack()
+
+    def run(self) -> Score:
+        """From start to score. What stops the line is kept in the score; only an interruption goes on upwards.
+
+        Raises ToolkitError when the sandbox does not come up, OSError when the score itself cannot be written.
+        """
+        warm_up()
+        try:
+            self.start()
+            for part in (self._respond, self.settle, self._report):
+                self._attempt(part)
+            return self.finish()
+        except KeyboardInterrupt:
+            self._stopped("interrupted")
+            self._attempt(self.finish)
+            raise
+        finally:
+            self.close()
+            cool_down()
+
+    def _respond(self) -> None:
+        self.break_it()
+        self.wait_for_incident()
+        for phase, notebook in NOTEBOOKS.items():
+            with self._phase(phase):
+                self._run_notebook(notebook)
+
+    def _report(self) -> None:
+        with self._phase("post-mortem"):
+            self._run_notebook(POST_MORTEM)
+
+    def _attempt(self, part: Callable[[], object]) -> None:
+        """Whatever stops one part is kept, and does not stop the next."""
+        try:
+            part()
+        except (ToolkitError, OSError, psycopg.Error) as error:
+            self._stopped(redact(str(error)).strip() or type(error).__name__)
+
+    def start(self) -> None:
+        """A sandbox under traffic, with a monitor that watches it; and what is normal, measured and recorded."""
+        self.folder.mkdir(parents=True)
+        told = {"scenario": self.scenario.name, "seed": self.seed, "target": TARGET}
+        self.facilitator.append("drill.started", told, actor="facilitator")
+        with self._phase("sandbox"):
+            self.sandbox = self._start_sandbox()
+            self._ends.enter_context(_environment(self.sandbox.state.environment()))
+        with self._phase("steady state"):
+            self.steady_state = record_steady_state(self.sandbox.state, self.scenario.steady_s)
+            self.facilitator.append("steady_state.measured", self.steady_state, actor="facilitator")
+
+    def break_it(self) -> None:
+        """Put the fault in. Only the facilitator's journal learns of it."""
+        with self._phase("fault"):
+            self.facilitator.append("fault.begun", {"fault": self.scenario.fault.model_dump()}, actor="facilitator")
+            done = inject(self.scenario, self._running.state)
+            self.facilitator.append("fault.done", done, actor="facilitator")
+
+    def wait_for_incident(self) -> None:
+        """Until the monitor has opened an incident. Raises ToolkitError when it does not, or when the sandbox ended."""
+        within = self.scenario.detect_within_s
+
+        def opened() -> bool:
+            if not self._running.state.alive():
+                raise ToolkitError("The sandbox ended by itself", next=f"look into {self.folder}")
+            return self.incident.state is not None
+
+        with self._phase("detect"):
+            wait_until(opened, within=within, what="the monitor to open an incident", every=0.1)
+
+    def settle(self) -> None:
+        """Stop the traffic, let the senders deliver what is left, and account for every event."""
+        ledger = self.folder / "ledger.sqlite"
+        with self._phase("settle"):
+            self._running.stop_monitor()  # first: the silence that follows is no incident
+            self._running.stop_traffic()
+            self.facilitator.append("traffic.stopped", {}, actor="facilitator")
+            with psycopg.connect(self._running.state.admin_url) as conn:
+                self.accounting = account(ledger, conn)
+            self.facilitator.append("accounting.made", asdict(self.accounting), actor="facilitator")
+            export_requests(ledger, self.folder / "requests.parquet")
+            seal(ledger)
+
+    def finish(self) -> Score:
+        """Write the score. Without `settle` before it nothing is claimed of the events."""
+        name, stopped_by = self.scenario.name, self.stopped_by
+        score = score_drill(self.folder, name, self.seed, self.accounting, self.phases, stopped_by)
+        ended = {"outcome": score.outcome, "exit_code": score.exit_code}
+        self.facilitator.append("drill.ended", ended, actor="facilitator")
+        score = score.model_copy(update={"facilitator_head": asdict(self.facilitator.head())})
+        (self.folder / SCORE_FILE).write_text(score.model_dump_json(indent=2) + "\n")
+        return score
+
+    def close(self) -> None:
+        """End the sandbox, unless it is to be kept. Safe to repeat."""
+        self._ends.close()
+        if self.sandbox is not None and not self.keep:
+            self.sandbox.stop()
+
+    def steady_state_rows(self) -> list[dict[str, object]]:
+        """What was normal before anything broke, a figure a row."""
+        return [{"figure": name, "before": value} for name, value in self.steady_state.items()]
+
+    @property
+    def _running(self) -> Sandbox:
+        assert self.sandbox is not None, "start comes first"
+        return self.sandbox
+
+    def _start_sandbox(self) -> Sandbox:
+        options = SandboxOptions(evidence=self.folder.resolve(), seed=self.seed)
+        name = f"drill-{os.getpid()}-{self.seed}"
+        return Sandbox.start(name, options, attached=not self.keep, progress=lambda part: self.watch(part, self))
+
+    def _run_notebook(self, name: str) -> None:
+        parameters: dict[str, str | bool] = {"incident": str(self.folder.resolve()), "operator": RESPONDER}
+        if name != POST_MORTEM:
+            parameters["target"] = TARGET
+        if name in ACTING:
+            parameters["execute"] = True
+        output = self.folder / "notebooks" / f"{name}.ipynb"
+        try:
+            done = run_notebook(name, output, parameters, within_s=CELL_WITHIN_S)
+        except ToolkitError as error:
+            self.incident.record("notebook.failed", {"notebook": name, "error": str(error)}, actor=RESPONDER)
+            raise
+        finished = {"notebook": name, "output": output.name, "seconds": done.seconds}
+        self.incident.record("notebook.finished", finished, actor=RESPONDER)
+
+    @contextlib.contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        self.watch(name, self)
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases[name] = round(time.monotonic() - began, 3)
+
+    def _stopped(self, why: str) -> None:
+        """The first thing that stopped the line is the one that counts."""
+        self.stopped_by = self.stopped_by or why
+        self.facilitator.append("drill.stopped", {"why": why}, actor="facilitator")
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set the variables for this process and its children, and set them back."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

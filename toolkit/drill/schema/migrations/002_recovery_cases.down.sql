@@ -1,0 +1,2 @@
+-- Drop the cases.
+DROP TABLE recovery_cases;

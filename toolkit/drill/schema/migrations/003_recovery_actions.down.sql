@@ -1,0 +1,2 @@
+-- Drop the record of what was done about cases.
+DROP TABLE recovery_actions;

@@ -1,0 +1,2 @@
+-- Drop the index over open cases.
+DROP INDEX recovery_cases_open_idx;

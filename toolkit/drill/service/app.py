@@ -1,0 +1,62 @@
+"""The application: which path leads where. It builds every part once and holds no state of its own."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from toolkit.drill.service.builds import Build
+from toolkit.drill.service.cases import Cases
+from toolkit.drill.service.cleanup import Cleanup
+from toolkit.drill.service.dashboard import Dashboard
+from toolkit.drill.service.database import Database
+from toolkit.drill.service.environment import Environment
+from toolkit.drill.service.health import Health
+from toolkit.drill.service.questions import BadQuestionError, refuse_bad_question
+from toolkit.drill.service.reminders import Reminders
+from toolkit.drill.service.request_log import RequestLog
+from toolkit.drill.service.webhooks import Webhooks
+
+
+def create_app(environment: Environment) -> Starlette:
+    """One deployment's application. Raises UsageError for a build that does not exist."""
+    build, database = Build.of(environment.build), Database(environment.database_url, environment.deployment)
+    cases = Cases(environment, database, build)
+    dashboard, health = Dashboard(database, build), Health(environment, database)
+    reminders = Reminders(environment, database)
+
+    @asynccontextmanager
+    async def connected(_app: Starlette) -> AsyncIterator[None]:
+        await database.open()
+        yield
+        await database.close()
+
+    return Starlette(
+        routes=[
+            Route("/api/webhooks/whop", Webhooks(environment, database, cases).receive, methods=["POST"]),
+            Route("/api/health", health.general),
+            Route("/api/health/db", health.db),
+            Route("/api/health/webhooks", health.webhooks),
+            Route("/api/scheduler/reminders", reminders.run, methods=["POST"]),
+            Route("/api/scheduler/reminders", health.scheduler),
+            Route("/api/cleanup/events", Cleanup(environment, database, build).run, methods=["POST"]),
+            Route("/api/dashboard/kpis", dashboard.kpis),
+            Route("/api/dashboard/cases", dashboard.cases),
+            Route("/api/cases/export.csv", dashboard.export),
+            Route("/api/cases/{id:uuid}/{action}", cases.act, methods=["POST"]),
+            Route("/dashboard", dashboard.page),
+            Route("/settings", dashboard.settings),
+            Route("/", _home),
+        ],
+        middleware=[Middleware(RequestLog, environment=environment)],
+        exception_handlers={BadQuestionError: refuse_bad_question},
+        lifespan=connected,
+    )
+
+
+async def _home(_request: Request) -> Response:
+    return RedirectResponse("/dashboard")

@@ -1,0 +1,104 @@
+"""What a sandbox is made with, and what one must know to use it: a file of its folder that only its owner can read.
+
+Holds secrets: passwords and tokens that live as long as the sandbox does, and reach nothing else.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+from pydantic import BaseModel, ConfigDict
+
+STATE_FILE = "sandbox.json"
+
+
+class SandboxOptions(BaseModel):
+    """How large, how busy, and where the evidence goes. Rates are per second."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    evidence: Path
+    seed: int = 1
+    events: int = 20_000
+    cases: int = 5_000
+    traffic: bool = True
+    monitor: bool = True
+    webhooks_per_s: float = 20
+    reads_per_s: float = 4
+    cron_every_s: float = 5
+
+
+class SandboxState(BaseModel):
+    """A running sandbox: who keeps it, where its parts answer, and the secrets to talk to them."""
+
+    name: str
+    options: SandboxOptions
+    keeper_pid: int
+    keeper_started: float
+    senders_pid: int | None = None
+    monitor_pid: int | None = None
+    database_url: str
+    owner_url: str
+    admin_url: str
+    service_url: str
+    vercel_api_url: str
+    vercel_token: str
+    vercel_project: str
+    vercel_team: str
+    webhook_secret: str
+    cron_secret: str
+    postgres_log: str
+
+    @classmethod
+    def of_keeper(cls, name: str, options: SandboxOptions, **parts: Any) -> Self:
+        """The state as the keeper, which is this process, first writes it."""
+        me = psutil.Process()
+        return cls(name=name, options=options, keeper_pid=me.pid, keeper_started=me.create_time(), **parts)
+
+    @classmethod
+    def read(cls, home: Path) -> Self | None:
+        """None where there is no sandbox, or one that never came up."""
+        try:
+            return cls.model_validate_json((home / STATE_FILE).read_text())
+        except (OSError, ValueError):
+            return None
+
+    def write(self, home: Path) -> None:
+        write_private(home / STATE_FILE, self.model_dump_json(indent=1))
+
+    def alive(self) -> bool:
+        """Whether its keeper runs, and is that very process."""
+        return is_running(self.keeper_pid, self.keeper_started)
+
+    def environment(self) -> dict[str, str]:
+        """The variables of the playbook's target `sandbox`."""
+        return {
+            "DATABASE_URL": self.database_url,
+            "SERVICE_URL": self.service_url,
+            "VERCEL_API_URL": self.vercel_api_url,
+            "VERCEL_TOKEN": self.vercel_token,
+            "VERCEL_PROJECT_ID": self.vercel_project,
+            "VERCEL_TEAM_ID": self.vercel_team,
+            "WHOP_WEBHOOK_SECRET": self.webhook_secret,
+            "CRON_SECRET": self.cron_secret,
+        }
+
+
+def is_running(pid: int, started: float) -> bool:
+    """Whether the process of that id runs and is the one that started then (ids are used again)."""
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - started) < 1
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file at once, readable by its owner only."""
+    fresh = path.with_name(f".{path.name}.new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    fresh.replace(path)

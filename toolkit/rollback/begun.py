@@ -1,0 +1,85 @@
+"""The plan that an incident has begun, read off its journal, and whether it can still be carried on. Pure.
+
+Killed half-way, a run goes on with the plan that was shown. Where the world has moved since (another version, another
+deployment, a changed file) the old plan is left alone and a new one is made from what is there now.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.journal import Entry
+from toolkit.rollback.plan import Kind, Plan, PointProduction, RunDown
+from toolkit.rollback.situation import Situation
+
+MADE, DONE = "plan.made", "plan.done"
+STEP_BEGUN, STEP_DONE = "step.begun", "step.done"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the latest plan came that was carried out in an incident. `data` is what the journal holds of it."""
+
+    data: Mapping[str, Any]
+    since: tuple[Entry, ...]
+
+    @property
+    def plan(self) -> str:
+        return str(self.data["plan"])
+
+    @property
+    def finished(self) -> bool:
+        return any(entry.kind == DONE for entry in self.since)
+
+    def times(self, kind: str, step: str | None = None) -> int:
+        """How often an entry of that kind was made since, of one step or of any."""
+        return sum(entry.kind == kind and step in (None, entry.data.get("step")) for entry in self.since)
+
+
+def latest_progress(entries: Sequence[Entry]) -> Progress | None:
+    """Of the latest plan that was to be carried out; None when none was. Dry runs do not count."""
+    for place in reversed(range(len(entries))):
+        if entries[place].kind == MADE and entries[place].data.get("execute"):
+            return Progress(entries[place].data, tuple(entries[place + 1 :]))
+    return None
+
+
+def plan_to_continue(
+    entries: Sequence[Entry], situation: Situation, *, kind: Kind, to: int | None, named: str | None
+) -> Plan | None:
+    """The latest plan that was begun, if it is what is wanted and still fits what is there; otherwise None.
+
+    A plan that was finished is returned too while its end still holds, so that a repeated run finds all of it done.
+    Raises JournalError when that plan was changed in the journal.
+    """
+    progress = latest_progress(entries)
+    if progress is None or not progress.times(STEP_BEGUN):
+        return None
+    plan = Plan.from_json(progress.data)
+    chosen = situation.releases.named(named) if named else None
+    if not _is_wanted(plan, kind, to, chosen.id if chosen else named):
+        return None
+    return plan if _fits(plan, situation, progress.finished) else None
+
+
+def _is_wanted(plan: Plan, kind: Kind, to: int | None, named: str | None) -> bool:
+    ends_at = plan.ends_at.to_version if plan.ends_at else None
+    return plan.kind == kind and (to is None or to == ends_at) and named in (None, plan.deployment)
+
+
+def _fits(plan: Plan, situation: Situation, finished: bool) -> bool:
+    return all(_action_fits(step.action, plan, situation, finished) for step in plan.steps)
+
+
+def _action_fits(action: RunDown | PointProduction, plan: Plan, situation: Situation, finished: bool) -> bool:
+    if isinstance(action, PointProduction):
+        allowed = {action.deployment} if finished else {action.deployment, action.instead_of}
+        return situation.releases.running.id in allowed
+    state, folder = situation.state, situation.folder
+    if state is None or folder is None or state.dirty:
+        return False
+    assert plan.ends_at is not None
+    on_the_way = {plan.downs[0].version, *(down.to_version for down in plan.downs)}
+    there = state.version == plan.ends_at.to_version if finished else state.version in on_the_way
+    migration = folder.migrations.get(action.version)
+    return there and migration is not None and migration.down is not None and migration.down.sha256 == action.sha256

@@ -1,0 +1,170 @@
+"""Type 1, the migration rollback: downs in order, and the application first where it would not run on the older schema.
+
+Pure: it decides from a `Situation` and returns a `Plan`. What cannot end well is refused here, before anything moves.
+"""
+
+from collections.abc import Sequence
+
+from toolkit.adapters.vercel import Deployment
+from toolkit.errors import RollbackError
+from toolkit.rollback.application import (
+    deployment_for,
+    fit_warnings,
+    listed,
+    named_deployment,
+    point_production,
+    said,
+)
+from toolkit.rollback.down_sql import hidden_code
+from toolkit.rollback.migrations import Migration, MigrationFolder
+from toolkit.rollback.plan import Plan, RunDown, Step
+from toolkit.rollback.situation import Situation
+from toolkit.rollback.state_tables import MigrationState
+
+APPLICATION_FIRST = (
+    "The application goes first. Between the steps the older code meets the newer schema, which mostly adds to what it "
+    "knows; the other way round the newer code would miss what it asks for."
+)
+
+
+def plan_migration_rollback(
+    situation: Situation, *, to: int, deployment: str | None = None, reasons: Sequence[str] = ()
+) -> Plan:
+    """Go back to schema version `to`, with the application where the live one needs a newer schema.
+
+    `deployment` names the one to go to; None chooses the newest that fits. Raises RollbackError for a pooled
+    connection, a dirty state, drift, a target that is not older or not there, a down that is missing or not usable, and
+    when no deployment fits.
+    """
+    folder, state = _usable(situation)
+    _require_older(state, folder, to, situation.target)
+    migrations = folder.between(to, state.version or 0)
+    _require_downs(migrations, situation.target)
+    chosen = _application_for(situation, to, deployment)
+    running = situation.releases.running
+    steps = [_down(migration, folder, to) for migration in migrations]
+    if chosen is not None:
+        steps.insert(0, point_production(chosen, running, _why_application(running, to)))
+    return Plan(
+        kind="migration",
+        service=situation.service,
+        target=situation.target,
+        server=situation.server,
+        summary=_summary(situation, state, to, chosen),
+        steps=tuple(steps),
+        destroys=tuple(str(loss) for loss in situation.losses if loss.version > to),
+        warnings=(*fit_warnings(chosen or running, to), *_hidden(migrations)),
+        reasons=(*reasons, *([APPLICATION_FIRST] if chosen else [])),
+    )
+
+
+def _usable(situation: Situation) -> tuple[MigrationFolder, MigrationState]:
+    """The folder and a state to start from. Refuses what a down must not start from."""
+    target, folder, state = situation.target, situation.folder, situation.state
+    if folder is None or state is None:
+        raise RollbackError(
+            f"The state of the migrations is unknown: {situation.unread or 'it was not read'}",
+            target=target,
+            state="nothing was done",
+            next="roll back the application alone, or mend the connection and plan again",
+        )
+    if situation.pooled:
+        raise RollbackError(
+            "The database URL goes through a transaction pooler, where locks and DDL misbehave silently",
+            target=target,
+            state="nothing was done",
+            next="use the direct connection, of the form db.PROJECT.supabase.co:5432",
+        )
+    if state.dirty:
+        raise RollbackError(
+            f"The state table says version {state.version}, dirty: that migration may be un-, partly or fully applied",
+            target=target,
+            state="nothing was done",
+            next=f"compare the schema with what {state.version} brings; finish it or undo it by hand; then let "
+            f"{state.tool} say so (`migrate force {state.version}` or the version below), and plan again",
+        )
+    if state.drift:
+        raise RollbackError(
+            f"The state table says version {state.version}, of which {folder.path.name} has no file",
+            target=target,
+            state="nothing was done",
+            next="check out the revision that was deployed, which has it, and plan again",
+        )
+    return folder, state
+
+
+def _require_older(state: MigrationState, folder: MigrationFolder, to: int, target: str) -> None:
+    below = ", ".join(str(version) for version in reversed(state.applied[:-1]))
+    choices = f"name an older one: {below}" if below else "there is no older version; restore from a backup"
+    if state.version is None or to >= state.version:
+        raise RollbackError(
+            f"There is nothing to roll back: the schema is at {state.said}, and the target is {to}",
+            target=target,
+            state="nothing was rolled back",
+            next=choices,
+        )
+    if to not in folder.migrations:
+        raise RollbackError(f"There is no migration {to}", target=target, state="nothing was done", next=choices)
+
+
+def _require_downs(migrations: Sequence[Migration], target: str) -> None:
+    problems = [f"{m.version} ({m.name}): {m.down_problem}" for m in migrations if m.down_problem]
+    if problems:
+        raise RollbackError(
+            f"Migration {'; migration '.join(problems)}",
+            target=target,
+            state="nothing was done",
+            next="restore from a backup instead (Type 3), or write the down and try it on a copy",
+        )
+
+
+def _application_for(situation: Situation, to: int, deployment: str | None) -> Deployment | None:
+    """The deployment to go to; None where the live one may stay."""
+    releases = situation.releases
+    running = releases.running
+    if deployment is None:
+        stays = running.schema_version is None or running.schema_version <= to
+        return None if stays else deployment_for(releases, to)
+    chosen = named_deployment(releases, deployment)
+    if chosen.schema_version is not None and chosen.schema_version > to:
+        raise RollbackError(
+            f"Deployment {said(chosen)} needs a newer schema than {to}",
+            target=situation.target,
+            state="nothing was done",
+            next=f"name another: {listed([d for d in releases.earlier if (d.schema_version or 0) <= to])}",
+        )
+    return None if chosen.id == running.id else chosen
+
+
+def _why_application(running: Deployment, to: int) -> str:
+    if running.schema_version is not None and running.schema_version > to:
+        return f"The live code was built for schema {running.schema_version} and would fail on {to}"
+    return "It was asked for"
+
+
+def _down(migration: Migration, folder: MigrationFolder, to: int) -> Step:
+    assert migration.down is not None
+    below = folder.before(migration.version)
+    return Step(
+        id=f"run-down-{migration.version}",
+        action=RunDown(migration.version, below, migration.down.file, migration.down.sha256),
+        what=f"Run {migration.down.file} and set the state table to {below}, in one transaction",
+        why=f"The target is {to}; downs run from the newest to the oldest",
+        expected="It waits for its locks half a second at a time, names who is in its way, and tries again",
+        verify=f"The state table says version {below}, clean",
+        undo=f"Apply {migration.up.file if migration.up else f'migration {migration.version}'} again with the "
+        "migration tool; what the down destroyed is in the backup",
+    )
+
+
+def _hidden(migrations: Sequence[Migration]) -> list[str]:
+    return [
+        f"The down of migration {m.version} runs code (line {found[0].line}): its text does not tell what that does."
+        for m in migrations
+        if m.down and (found := hidden_code(m.down.statements))
+    ]
+
+
+def _summary(situation: Situation, state: MigrationState, to: int, chosen: Deployment | None) -> str:
+    also = f", and the application to {chosen.id} first" if chosen else ""
+    return f"Migration rollback of {situation.service}: {state.version} → {to}{also}"

@@ -1,0 +1,147 @@
+"""A plan: what would be done, step by step, before anything is done. Values only; nothing here acts or asks.
+
+Planners return it, people read it, the journal keeps it, the runner carries it out. Its `id` is a digest of what it
+would do and where, so what is carried out is what was shown.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from toolkit.adapters.postgres import ServerIdentity
+from toolkit.errors import JournalError
+
+Kind = Literal["migration", "application"]
+
+
+@dataclass(frozen=True)
+class RunDown:
+    """Run one migration's down and say so in the state table, in one transaction.
+
+    `to_version` is the version that the schema has afterwards, None below the first. `file` is a name in the target's
+    folder of migrations, `sha256` that of its bytes.
+    """
+
+    version: int
+    to_version: int | None
+    file: str
+    sha256: str
+    kind: Literal["run-down"] = "run-down"
+
+
+@dataclass(frozen=True)
+class PointProduction:
+    """Point production at a deployment that served it before. `instead_of` is where it points now."""
+
+    deployment: str
+    instead_of: str
+    kind: Literal["point-production"] = "point-production"
+
+
+Action = Annotated[RunDown | PointProduction, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One action with what a person must know before saying yes. `id` is unique in its plan."""
+
+    id: str
+    action: Action
+    what: str
+    why: str
+    expected: str
+    verify: str
+    undo: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`target` is a target's name, `server` the database server that it was made for; None where none is touched.
+
+    `destroys` tells what is lost to the live schema, `warnings` what is unknown, `reasons` why. All are sentences.
+    """
+
+    kind: Kind
+    service: str
+    target: str
+    server: ServerIdentity | None
+    summary: str
+    steps: tuple[Step, ...]
+    destroys: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+    @cached_property
+    def id(self) -> str:
+        """Sixteen hexadecimal digits: a digest of where and of the steps. Losses, whose counts change, are not in."""
+        said = _PLAN.dump_python(self, mode="json", include={"kind", "service", "target", "server", "steps"})
+        canonical = json.dumps(said, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @property
+    def downs(self) -> list[RunDown]:
+        """The migrations that it takes back, in order."""
+        return [step.action for step in self.steps if isinstance(step.action, RunDown)]
+
+    @property
+    def ends_at(self) -> RunDown | None:
+        """The last migration that it takes back; None when it leaves the schema alone."""
+        return self.downs[-1] if self.downs else None
+
+    @property
+    def deployment(self) -> str | None:
+        """Where production points in the end; None when the plan leaves that alone."""
+        pointed = [step.action.deployment for step in self.steps if isinstance(step.action, PointProduction)]
+        return pointed[-1] if pointed else None
+
+    def to_json(self) -> dict[str, Any]:
+        """As the journal keeps it, with its id under `plan`."""
+        return {"plan": self.id, **_PLAN.dump_python(self, mode="json")}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Plan":
+        """The inverse. Raises JournalError when it is no plan, or not the one that its id says."""
+        try:
+            said = data["plan"]
+            fields = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
+            plan = _PLAN.validate_python(fields)
+        except (KeyError, ValidationError):
+            raise JournalError("The journal holds something else where a plan should be", next="plan again") from None
+        if plan.id != said:
+            raise JournalError(f"Plan {said} is not what it was when it was shown", next="plan again")
+        return plan
+
+    def heading(self) -> str:
+        """What a person reads first, as Markdown: where, what, what is lost, what is unknown."""
+        server = self.server and f", database {self.server.database} on {self.server.host}:{self.server.port}"
+        parts = [f"### {self.summary}", f"Target **{self.target}**{server or ''}. Plan `{self.id}`."]
+        for title, lines in (
+            ("Why", self.reasons),
+            ("Lost to the live schema", self.destroys),
+            ("Not known", self.warnings),
+        ):
+            if lines:
+                parts.append("\n".join([f"**{title}**", "", *(f"- {line}" for line in lines)]))
+        return "\n\n".join(parts)
+
+    def rows(self) -> list[dict[str, str]]:
+        """The steps as a table, one row each, in the order in which they are done."""
+        return [
+            {
+                "step": f"{number}. {step.id}",
+                "what": step.what,
+                "why": step.why,
+                "one should see": step.expected,
+                "checked by": step.verify,
+                "undone by": step.undo,
+            }
+            for number, step in enumerate(self.steps, start=1)
+        ]
+
+
+_PLAN = TypeAdapter(Plan)

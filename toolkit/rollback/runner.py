@@ -1,0 +1,253 @@
+"""The one runner: it carries a plan out, step by step, and is the only thing here that has effects.
+
+    journal the plan ─► for each step: done already? skip │ journal it ─► do it ─► see that it is done ─► journal that
+
+It knows no planner and no action: a step knows how it is done (`steps`). Killed anywhere, the same plan is run again
+and nothing is done twice, because each step asks the target. Without `execute` it looks, and changes nothing.
+"""
+
+import contextlib
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from toolkit.adapters.systems import Systems
+from toolkit.clock import utc_now
+from toolkit.errors import DatabaseError, RollbackError, ToolkitError, UnverifiedError, UsageError
+from toolkit.incident import Incident
+from toolkit.rollback.backup import require_backup
+from toolkit.rollback.begun import DONE, MADE, STEP_BEGUN, STEP_DONE, Progress, latest_progress
+from toolkit.rollback.blocking import Patience
+from toolkit.rollback.plan import Plan, Step
+from toolkit.rollback.steps import Doing, Surroundings, doing_of
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What became of a step: 'done', 'done before', or, in a dry run, 'would be done'. `seconds` None: not done now."""
+
+    step: str
+    what: str
+    outcome: str
+    evidence: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run did. `command` is what would carry out a plan that was only shown; None after a real run."""
+
+    plan: Plan
+    executed: bool
+    steps: tuple[StepResult, ...]
+    finished_at: datetime
+    seconds: float
+    command: str | None = None
+
+    def rows(self) -> list[dict[str, str]]:
+        """A row for each step; in a dry run a last one that says how to go on."""
+        rows = [
+            {
+                "step": each.step,
+                "what": each.what,
+                "outcome": each.outcome,
+                "evidence": each.evidence,
+                "s": "" if each.seconds is None else f"{each.seconds:.2f}",
+            }
+            for each in self.steps
+        ]
+        if self.command is not None:
+            said = {"step": "", "what": "Nothing was changed: this was a dry run", "outcome": "dry run"}
+            rows.append(said | {"evidence": f"To carry it out: {self.command}", "s": ""})
+        return rows
+
+
+def carry_out(
+    plan: Plan,
+    systems: Systems,
+    incident: Incident,
+    *,
+    actor: str,
+    execute: bool = False,
+    confirm: str | None = None,
+    patience: Patience | None = None,
+) -> RunResult:
+    """Carry a plan out, or, without `execute`, look how it stands and tell the command that would.
+
+    Safe to repeat: what is done is not done twice. `confirm` must be the service's name on production. Raises
+    UsageError for another target or a missing confirmation, WrongServerError for another server, BackupError when a
+    plan that takes migrations back has no backup of this incident, and RollbackError, PlatformError or DatabaseError
+    for a step that cannot be begun or that failed; the error names the state that it left.
+    """
+    run = _Run(plan, systems, incident, actor, patience or Patience())
+    _require_meant(plan, systems, confirm, execute)
+    run.require()
+    return run.execute() if execute else run.look()
+
+
+class _Run:
+    """One attempt at a plan."""
+
+    def __init__(self, plan: Plan, systems: Systems, incident: Incident, actor: str, patience: Patience) -> None:
+        self.plan, self.systems, self.incident, self.actor = plan, systems, incident, actor
+        self.began = time.monotonic()
+        self.at: Step | None = None
+        around = Surroundings(plan, systems, incident.id, patience, self._tell_on_the_way)
+        self.doings: Mapping[str, Doing] = {step.id: doing_of(step, around) for step in plan.steps}
+
+    def require(self) -> None:
+        """Whether every step can be begun: the right server, files as they were shown. Nothing is touched before."""
+        for doing in self.doings.values():
+            doing.require()
+
+    def look(self) -> RunResult:
+        """The dry run."""
+        looked = [(step, self.doings[step.id].look()) for step in self.plan.steps]
+        results = tuple(
+            StepResult(step.id, step.what, "done already" if standing.done else "would be done", standing.evidence)
+            for step, standing in looked
+        )
+        self._journal_plan(execute=False)
+        return self._result(results, command=_command(self.plan, self.systems, self.incident))
+
+    def execute(self) -> RunResult:
+        """The real one."""
+        if self.plan.downs and self.plan.server is not None:
+            require_backup(self.incident, self.plan.server)
+        progress = self._progress()
+        if progress is not None and progress.finished and self._all_done():
+            done = tuple(StepResult(s.id, s.what, "done before", "the plan was finished") for s in self.plan.steps)
+            return self._result(done)
+        if progress is None or progress.finished:
+            self._journal_plan(execute=True)
+        with contextlib.suppress(DatabaseError):  # an application can be rolled back while the database is down
+            self.systems.database.prepare()
+        try:
+            results = tuple(self._carry_out(step) for step in self.plan.steps)
+        except KeyboardInterrupt:
+            self._journal_interruption()
+            raise
+        seconds = round(time.monotonic() - self.began, 3)
+        self._journal(DONE, {"seconds": seconds, "steps": [result.step for result in results]})
+        self._keep_head()
+        return self._result(results)
+
+    def _carry_out(self, step: Step) -> StepResult:
+        self.at, doing = step, self.doings[step.id]
+        before = doing.look()
+        if before.done:
+            return self._skip(step, before.evidence)
+        attempt = self._times(STEP_BEGUN, step) + 1
+        self._journal(STEP_BEGUN, {"step": step.id, "what": step.what, "attempt": attempt})
+        began = time.monotonic()
+        outcome = self._act(step, doing)
+        seconds = round(time.monotonic() - began, 3)
+        self._journal(STEP_DONE, {"step": step.id, "what": step.what, "seconds": seconds, "outcome": outcome})
+        self._keep_head()
+        return StepResult(step.id, step.what, "done", outcome, seconds)
+
+    def _act(self, step: Step, doing: Doing) -> str:
+        """Do it and see that it is done. An error after an effect that holds all the same is told, not raised."""
+        try:
+            outcome = doing.act()
+            failure: ToolkitError | None = None
+        except ToolkitError as error:
+            outcome, failure = f"done, although: {error.what}", error
+        try:
+            standing = doing.look()
+        except ToolkitError as error:
+            raise self._failed(step, doing, failure or error) from (failure or error)
+        if not standing.done:
+            raise self._failed(step, doing, failure or RollbackError(f"It ran, but {standing.evidence}"))
+        return outcome
+
+    def _failed(self, step: Step, doing: Doing, error: ToolkitError) -> ToolkitError:
+        """Journal the failure; the error to raise, with the state and the next command."""
+        state = error.state or doing.state()
+        self._journal("step.failed", {"step": step.id, "what": step.what, "error": error.what, "state": state})
+        self._keep_head()
+        following = error.next or f"run it again: {_command(self.plan, self.systems, self.incident)}"
+        kind = UnverifiedError if isinstance(error, UnverifiedError) else RollbackError
+        return kind(f"Step {step.id} failed: {error.what}", target=self.plan.target, state=state, next=following)
+
+    def _skip(self, step: Step, evidence: str) -> StepResult:
+        """It is done. That is journaled where the journal does not say so yet."""
+        if not self._times(STEP_DONE, step) and not self._times("step.skipped", step):
+            why = f"it had been done: {evidence}"
+            self._journal("step.skipped", {"step": step.id, "what": step.what, "why": why})
+            self._keep_head()
+        return StepResult(step.id, step.what, "done before", evidence)
+
+    def _all_done(self) -> bool:
+        return all(doing.look().done for doing in self.doings.values())
+
+    def _progress(self) -> Progress | None:
+        progress = latest_progress(self.incident.journal.entries())
+        return progress if progress is not None and progress.plan == self.plan.id else None
+
+    def _times(self, kind: str, step: Step) -> int:
+        progress = self._progress()
+        return progress.times(kind, step.id) if progress else 0
+
+    def _journal_plan(self, *, execute: bool) -> None:
+        self.incident.record(MADE, self.plan.to_json() | {"execute": execute}, actor=self.actor)
+
+    def _journal(self, kind: str, data: Mapping[str, Any]) -> None:
+        self.incident.record(kind, {"plan": self.plan.id, **data}, actor="runner")
+
+    def _tell_on_the_way(self, kind: str, data: Mapping[str, Any]) -> None:
+        self._journal(kind, {"step": self.at.id if self.at else None, **data})
+
+    def _journal_interruption(self) -> None:
+        step = self.at
+        state = self.doings[step.id].state() if step else "nothing was begun"
+        self._journal("plan.interrupted", {"step": step.id if step else None, "state": state})
+        self._keep_head()
+
+    def _keep_head(self) -> None:
+        """Keep on the target how far the journal has come. A database that is down does not stop the work."""
+        try:
+            self.systems.database.keep_head(self.incident.id, self.incident.journal.head())
+        except DatabaseError as error:
+            self.incident.record("journal.head_not_kept", {"error": error.what}, actor="runner")
+
+    def _result(self, steps: tuple[StepResult, ...], command: str | None = None) -> RunResult:
+        seconds = round(time.monotonic() - self.began, 3)
+        return RunResult(self.plan, command is None, steps, utc_now(), seconds, command)
+
+
+def _require_meant(plan: Plan, systems: Systems, confirm: str | None, execute: bool) -> None:
+    target, service = systems.target, systems.playbook.service.name
+    if (plan.target, plan.service) != (target.name, service):
+        raise UsageError(
+            f"The plan is for {plan.service} on {plan.target}, not for {service} on {target.name}",
+            state="nothing was done",
+            next="plan again for this target",
+        )
+    if execute and target.production and confirm != service:
+        said = f"{confirm!r} was given" if confirm else "none was given"
+        raise UsageError(
+            f"Production wants the service's name as confirmation, and {said}",
+            target=target.name,
+            state="nothing was done",
+            next=f"look at the plan once more, then confirm with {service!r}",
+        )
+
+
+def _command(plan: Plan, systems: Systems, incident: Incident) -> str:
+    """What carries this plan out, to be copied."""
+    parameters = {"incident": str(incident.folder.resolve()), "target": plan.target}
+    if plan.ends_at is not None:
+        parameters["migration_target"] = str(plan.ends_at.to_version)
+    if plan.deployment is not None:
+        parameters["deployment"] = plan.deployment
+    parameters["execute"] = "True"
+    if systems.target.production:
+        parameters["confirm"] = plan.service
+    output = incident.folder.resolve() / "notebooks" / "03_rollback.ipynb"
+    words = ["papermill", "notebooks/03_rollback.ipynb", str(output)]
+    words += [word for name, value in parameters.items() for word in ("-p", name, value)]
+    return shlex.join(words)

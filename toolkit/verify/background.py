@@ -1,0 +1,80 @@
+"""Does the work behind the scenes go on? Sessions, locks, the job queue, the scheduler. It reads only."""
+
+import contextlib
+
+from toolkit.adapters.readings import activity, queue_state
+from toolkit.adapters.service import Health
+from toolkit.adapters.systems import Systems
+from toolkit.checks import Check, Finding, failed, judge, passed, unknown
+from toolkit.clock import parse_utc, utc_now, wait_until
+from toolkit.errors import DeadlineExceeded
+
+AREA = "background"
+BLOCKED_TOO_LONG_S = 2.0
+NEXT_RUN_WITHIN_S = 6.0
+
+
+def background_checks(systems: Systems) -> list[Check]:
+    """What the server is busy with, the queue where the playbook names one, the scheduler."""
+    checks = [
+        Check("sessions are few enough and none is blocked", "performance", lambda: _sessions(systems)),
+        Check("the scheduler is healthy and runs", AREA, lambda: _scheduler(systems)),
+    ]
+    if schema := systems.playbook.database.queue_schema:
+        checks.append(Check("the job queue has few failed and no stuck jobs", AREA, lambda: _queue(systems, schema)))
+    return checks
+
+
+def _sessions(systems: Systems) -> Finding:
+    with systems.database.reading() as conn:
+        now = activity(conn)
+    most = systems.playbook.thresholds.active_connections
+    evidence = (
+        f"{now.sessions} sessions, {now.active} active (at most {most}), {now.blocked} blocked"
+        f"{f' for up to {now.longest_blocked_s:.1f} s' if now.blocked else ''}"
+        f"; the longest query runs for {now.longest_active_s:.1f} s"
+    )
+    return judge(now.active <= most and now.longest_blocked_s < BLOCKED_TOO_LONG_S, evidence)
+
+
+def _queue(systems: Systems, schema: str) -> Finding:
+    with systems.database.reading() as conn:
+        queue = queue_state(conn, schema)
+    if queue is None:
+        return failed(f"there is no job queue in schema {schema}")
+    most = systems.playbook.thresholds.queue_failed_jobs
+    evidence = f"{queue.failed} failed (at most {most}), {queue.stuck} stuck, {queue.ready} ready"
+    if queue.oldest_ready_s is not None:
+        evidence += f", the oldest for {queue.oldest_ready_s:.0f} s"
+    return judge(queue.failed <= most and not queue.stuck, f"{evidence}; layout {queue.layout}")
+
+
+def _scheduler(systems: Systems) -> Finding:
+    """Healthy, not switched off, and, where it tells when it ran, run a while ago; else its next run is waited for."""
+    path, limit_s = systems.playbook.endpoints.scheduler, systems.target.monitoring.silence_s
+
+    def ran_in_time() -> bool:
+        age = _since_last_run(systems.service.probe(path))
+        return age is not None and age <= limit_s
+
+    health = systems.service.probe(path)
+    if not health.healthy or health.body is None:
+        return failed(f"{path}: {health.error or health.status_code}, {health.status or 'no status'}")
+    told = health.body.model_extra or {}
+    if told.get("enabled") is False:
+        return failed(f"{path} answers, and says that the scheduler is switched off")
+    if "lastRunAt" not in told:
+        return passed(f"{path} is healthy; it does not tell when it ran")
+    if not ran_in_time():
+        with contextlib.suppress(DeadlineExceeded):
+            wait_until(ran_in_time, within=NEXT_RUN_WITHIN_S, what="the scheduler to run", every=0.25)
+    age = _since_last_run(systems.service.probe(path))
+    if age is None:
+        return unknown(f"{path} is healthy, but nobody has called the scheduler yet")
+    return judge(age <= limit_s, f"{path} is healthy; the scheduler ran {age:.0f} s ago (at most {limit_s:g} s)")
+
+
+def _since_last_run(health: Health) -> float | None:
+    """Seconds since the scheduler ran, by its own account; None where it tells none."""
+    ran = (health.body.model_extra or {}).get("lastRunAt") if health.body else None
+    return max((utc_now() - parse_utc(str(ran))).total_seconds(), 0.0) if ran else None

@@ -1,0 +1,117 @@
+"""What is normal, measured while all is well, to be kept with a stable point and compared with after a rollback.
+
+Rates and latencies, the schema's signature, row counts, and fingerprints of what does not change: the events of a
+closed span of time, and each row of the quiet tables. Hashes and counts only, no content. It reads only.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from toolkit.adapters.postgres import Connection, sql
+from toolkit.adapters.readings import migration_state, relation
+from toolkit.adapters.systems import Systems
+from toolkit.adapters.traffic import Traffic
+from toolkit.clock import utc_now
+from toolkit.playbook import Database
+from toolkit.verify.database import CONTENT_WITHIN_MS, count
+from toolkit.verify.expectation import Baseline, EventSlice, QuietRows, SteadyState
+from toolkit.verify.fingerprints import columns_of, fingerprint, pin, row_hash, schema_signature
+from toolkit.verify.service import median_ms, response_times
+from toolkit.verify.steady import SteadyWindow
+
+SETTLED_AFTER = timedelta(seconds=10)  # a transaction that began before then has committed
+SLICE = timedelta(hours=24)
+QUIET_ROWS = 2_000
+
+
+def measure_baseline(systems: Systems, window_s: float) -> dict[str, Any]:
+    """Measure what is normal over `window_s` seconds; takes a little longer. JSON, as `Baseline` reads it.
+
+    Raises PlatformError, DatabaseError: half a baseline is none.
+    """
+    window = SteadyWindow(systems, window_s)
+    window.begin()
+    return baseline_from(systems, window)
+
+
+def baseline_from(systems: Systems, window: SteadyWindow) -> dict[str, Any]:
+    """The same with a window that was opened before; waits for its end."""
+    latencies = {
+        path: ms
+        for path in systems.playbook.endpoints.health_checks
+        if (ms := median_ms(response_times(systems, path))) is not None
+    }
+    deployment = systems.platform.production(systems.production_host).id
+    found = database_baseline(systems)
+    measured = {"deployment": deployment, "latencies": latencies, "steady_state": _steady(window.traffic())}
+    return found.model_copy(update=measured).model_dump(mode="json")
+
+
+def database_baseline(systems: Systems) -> Baseline:
+    """What the database alone tells. Raises DatabaseError."""
+    names, identity = systems.playbook.database, systems.database.identity()
+    with systems.database.reading(within_ms=CONTENT_WITHIN_MS) as conn:
+        version = migration_state(conn, names.state_table).version
+        signature = schema_signature(conn, names.schemas)
+        rows = {table: count(conn, table) for table in names.critical_tables}
+        pin(conn)
+        return Baseline(
+            measured_at=utc_now(),
+            migration_version=version,
+            server={"system_identifier": identity.system_identifier, "database": identity.database},
+            signature=signature.to_json(),
+            rows=rows,
+            events=_events(conn, names),
+            quiet=_quiet_tables(conn, names),
+        )
+
+
+def _steady(traffic: Traffic) -> SteadyState:
+    return SteadyState.model_validate(traffic.steady_state())
+
+
+def _events(conn: Connection, names: Database) -> EventSlice:
+    row = conn.execute("SELECT now()").fetchone()
+    assert row is not None
+    until = row[0] - SETTLED_AFTER
+    between = sql.SQL("{time} > %(since)s AND {time} <= %(until)s").format(time=sql.Identifier(names.events_time))
+    found = fingerprint(
+        conn,
+        names.events_table,
+        _lasting_columns(conn, names.events_table),
+        where=between,
+        parameters={"since": until - SLICE, "until": until},
+    )
+    return EventSlice(columns=found.columns, since=until - SLICE, until=until, rows=found.rows, digest=found.digest)
+
+
+def _lasting_columns(conn: Connection, table: str) -> tuple[str, ...]:
+    """The columns that an event has from the start: never null, and no flag. The others tell what was done about it."""
+    rows = conn.execute(
+        """
+        SELECT attname::text
+        FROM pg_attribute
+        WHERE attrelid = %(table)s::text::regclass
+          AND attnum > 0 AND NOT attisdropped AND attnotnull AND atttypid <> 'boolean'::regtype
+        ORDER BY attnum
+        """,
+        {"table": relation(table).as_string(conn)},
+    ).fetchall()
+    return tuple(str(name) for (name,) in rows)
+
+
+def _quiet_tables(conn: Connection, names: Database) -> Mapping[str, QuietRows]:
+    found = {table: _quiet_rows(conn, table) for table in names.quiet_tables}
+    return {table: rows for table, rows in found.items() if len(rows.hashes) <= QUIET_ROWS}
+
+
+def _quiet_rows(conn: Connection, table: str) -> QuietRows:
+    columns = columns_of(conn, table)
+    query = sql.SQL("SELECT {row}::text FROM {table} LIMIT %(most)s").format(
+        row=row_hash(conn, table, columns), table=relation(table)
+    )
+    hashes = sorted(str(digest) for (digest,) in conn.execute(query, {"most": QUIET_ROWS + 1}))
+    now = conn.execute("SELECT now()").fetchone()
+    assert now is not None
+    return QuietRows(columns=columns, at=now[0], hashes=tuple(hashes))

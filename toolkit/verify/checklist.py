@@ -1,0 +1,41 @@
+"""All checks of one verification, in the order in which the playbook asks: service, data, schema, function, background.
+
+The steady state's window is opened by the first check that is made and read by the last, so that all others are made
+while it runs.
+"""
+
+from toolkit.adapters.systems import Systems
+from toolkit.checks import Check
+from toolkit.verify.background import background_checks
+from toolkit.verify.database import database_checks
+from toolkit.verify.expectation import Expectation
+from toolkit.verify.functional import functional_checks
+from toolkit.verify.once import Once, behind
+from toolkit.verify.schema import schema_checks
+from toolkit.verify.service import figure_checks, service_checks
+from toolkit.verify.steady import SteadyWindow, steady_checks
+
+
+def verification(systems: Systems, *, expectation: Expectation, window: SteadyWindow | None = None) -> list[Check]:
+    """What to look at; nothing is looked at before a check is run. Run them in order, from one thread.
+
+    What the playbook does not configure is not in the list. A `window` that the caller made is used in place of one of
+    `expectation.steady_window_s` seconds.
+    """
+    window = window or SteadyWindow(systems, expectation.steady_window_s)
+    answers = Once(systems.database.identity)
+    connection, *content = database_checks(systems, expectation)
+    of_the_database = [
+        *content,
+        *schema_checks(systems, expectation),
+        *background_checks(systems),
+        *figure_checks(systems),
+        *functional_checks(systems, window),
+    ]
+    checks = [
+        *service_checks(systems, expectation),
+        connection,
+        *(behind(answers, check) for check in of_the_database),
+        *steady_checks(systems, expectation, window),
+    ]
+    return [window.during(check) for check in checks]
