@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.journal import Entry
-from toolkit.rollback.plan import Kind, Plan, PointProduction, RunDown
+from toolkit.rollback.plan import Action, Kind, Plan, PointProduction, RunDown
 from toolkit.rollback.situation import Situation
 
 MADE, DONE = "plan.made", "plan.done"
@@ -71,10 +71,12 @@ def _fits(plan: Plan, situation: Situation, finished: bool) -> bool:
     return all(_action_fits(step.action, plan, situation, finished) for step in plan.steps)
 
 
-def _action_fits(action: RunDown | PointProduction, plan: Plan, situation: Situation, finished: bool) -> bool:
+def _action_fits(action: Action, plan: Plan, situation: Situation, finished: bool) -> bool:
     if isinstance(action, PointProduction):
         allowed = {action.deployment} if finished else {action.deployment, action.instead_of}
         return situation.releases.running.id in allowed
+    if not isinstance(action, RunDown):
+        return True
     state, folder = situation.state, situation.folder
     if state is None or folder is None or state.dirty:
         return False

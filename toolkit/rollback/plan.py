@@ -15,8 +15,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from toolkit.adapters.postgres import ServerIdentity
 from toolkit.errors import JournalError
+from toolkit.rollback.damage import Damage
 
-Kind = Literal["migration", "application"]
+Kind = Literal["migration", "application", "restore", "emergency"]
+Way = Literal["schemas", "databases", "reload"]
+Stage = Literal["webhooks", "reminders", "everything"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,16 @@ class RunDown:
 
 
 @dataclass(frozen=True)
+class MigrateUp:
+    """Apply one migration and say so in the state table. Fields as in `RunDown`."""
+
+    version: int
+    file: str
+    sha256: str
+    kind: Literal["migrate-up"] = "migrate-up"
+
+
+@dataclass(frozen=True)
 class PointProduction:
     """Point production at a deployment that served it before. `instead_of` is where it points now."""
 
@@ -43,7 +56,73 @@ class PointProduction:
     kind: Literal["point-production"] = "point-production"
 
 
-Action = Annotated[RunDown | PointProduction, Field(discriminator="kind")]
+@dataclass(frozen=True)
+class BackUp:
+    """Make the emergency backup, in a folder of the incident."""
+
+    folder: str
+    kind: Literal["back-up"] = "back-up"
+
+
+@dataclass(frozen=True)
+class FreezeWrites:
+    """Take the write privileges of the application's roles away, keep them to be given back, end their transactions."""
+
+    kind: Literal["freeze-writes"] = "freeze-writes"
+
+
+@dataclass(frozen=True)
+class ReleaseWrites:
+    """Give them back, as far as the stage says: webhooks, then reminders too, then everything."""
+
+    stage: Stage
+    kind: Literal["release-writes"] = "release-writes"
+
+
+@dataclass(frozen=True)
+class EndSessions:
+    """End every session but ours on the database, as a security breach wants it."""
+
+    reason: str
+    kind: Literal["end-sessions"] = "end-sessions"
+
+
+@dataclass(frozen=True)
+class RestoreBeside:
+    """Restore `source` (a backup's folder, or a dump's file, with the SHA-256 of its manifest or of itself) beside
+    production, under names that start with `restored_` and the incident's mark, and verify it there."""
+
+    source: str
+    sha256: str
+    way: Way
+    kind: Literal["restore-beside"] = "restore-beside"
+
+
+@dataclass(frozen=True)
+class SwapIn:
+    """Put what was restored in the live one's place, and carry over inside the swap what was acknowledged since.
+
+    `damage` is what is not carried over. The damaged data is kept under names that start with `damaged_`.
+    """
+
+    source: str
+    way: Way
+    damage: tuple[Damage, ...]
+    kind: Literal["swap-in"] = "swap-in"
+
+
+Action = Annotated[
+    RunDown
+    | MigrateUp
+    | PointProduction
+    | BackUp
+    | FreezeWrites
+    | ReleaseWrites
+    | EndSessions
+    | RestoreBeside
+    | SwapIn,
+    Field(discriminator="kind"),
+]
 
 
 @dataclass(frozen=True)

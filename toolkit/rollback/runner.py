@@ -95,7 +95,7 @@ class _Run:
         self.plan, self.systems, self.incident, self.actor = plan, systems, incident, actor
         self.began = time.monotonic()
         self.at: Step | None = None
-        around = Surroundings(plan, systems, incident.id, patience, self._tell_on_the_way)
+        around = Surroundings(plan, systems, incident, patience, self._tell_on_the_way)
         self.doings: Mapping[str, Doing] = {step.id: doing_of(step, around) for step in plan.steps}
 
     def require(self) -> None:

@@ -7,13 +7,35 @@ died between the effect and its entry.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from toolkit.adapters.postgres import Connection
 from toolkit.adapters.systems import Systems
+from toolkit.incident import Incident
 from toolkit.rollback.blocking import Patience
 from toolkit.rollback.plan import Plan
 
 Tell = Callable[[str, Mapping[str, Any]], None]
+Advance = Callable[[str, float, float | None], None]  # what is being done, how much is done, of how much (None: unknown)
+
+
+class Fence(Protocol):
+    """Whether we may still act: the lease of this rollback, with its token."""
+
+    def guard(self, conn: Connection) -> None:
+        """In a transaction that is about to change something. RollbackError when somebody else has taken over;
+        otherwise nobody can take over before this transaction ends."""
+
+
+class NoFence:
+    """Where there is nobody to keep out: a copy of our own."""
+
+    def guard(self, conn: Connection) -> None:
+        pass
+
+
+def _no_progress(_what: str, _done: float, _of: float | None) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -26,13 +48,18 @@ class Standing:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a step is done with. `tell` journals what happens on the way: a kind and its data."""
+    """What a step is done with. `tell` journals what happens on the way: a kind and its data. `advance` tells a person
+    how far a long step is. `rehearsal`: the target is a copy of ours, and the platform is not part of it."""
 
     plan: Plan
     systems: Systems
-    incident: str
+    incident: Incident
     patience: Patience
     tell: Tell
+    fence: Fence = NoFence()
+    advance: Advance = _no_progress
+    rehearsal: bool = False
+    end_blockers: bool = False  # end the sessions that hold what a step waits for, when its patience is used up
 
 
 class Doing(ABC):
@@ -56,3 +83,7 @@ class Doing(ABC):
     @abstractmethod
     def state(self) -> str:
         """The state of what it acts on, for an error. Never raises."""
+
+    def undo(self) -> str | None:
+        """Undo it where that loses nothing, and say so in a sentence; None where it cannot be undone. Raises as `act`."""
+        return None

@@ -29,7 +29,7 @@ class PointingProduction(Doing):
         return Standing(live == self.action.deployment, f"production points at {live}")
 
     def act(self) -> str:
-        description = f"rollback plan {self.around.plan.id}, incident {self.around.incident}"
+        description = f"rollback plan {self.around.plan.id}, incident {self.around.incident.id}"
         switched = self.around.systems.platform.rollback(
             self.action.deployment, description=description, within=SWITCH_WITHIN_S
         )

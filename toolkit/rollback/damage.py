@@ -1,0 +1,22 @@
+"""What a migration or a mistake has damaged: tables, columns, a condition, the transactions that did it. A value.
+
+A restore carries over what was acknowledged since the backup; this says which of the live rows must not be carried.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Damaged rows of one table.
+
+    `table` is `table` or `schema.table`. `columns` are those whose values are wrong; () means whole rows. `condition`
+    is SQL over the table's columns; None: every row. `xids` are the transactions that did it, as `xmin` shows them
+    (text of a 32-bit xid); () where they are not known. `verb`: what was done to the rows.
+    """
+
+    table: str
+    columns: tuple[str, ...] = ()
+    condition: str | None = None
+    xids: tuple[str, ...] = ()
+    verb: str = "overwritten"  # or 'deleted', 'inserted'
