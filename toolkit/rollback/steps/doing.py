@@ -16,7 +16,7 @@ from toolkit.rollback.blocking import Patience
 from toolkit.rollback.plan import Plan
 
 Tell = Callable[[str, Mapping[str, Any]], None]
-Advance = Callable[[str, float, float | None], None]  # what is being done, how much is done, of how much (None: unknown)
+Advance = Callable[[str, float, float | None], None]  # what is being done, how much of it, of how much (or None)
 
 
 class Fence(Protocol):
@@ -32,6 +32,9 @@ class NoFence:
 
     def guard(self, conn: Connection) -> None:
         pass
+
+
+NO_FENCE = NoFence()
 
 
 def _no_progress(_what: str, _done: float, _of: float | None) -> None:
@@ -56,7 +59,7 @@ class Surroundings:
     incident: Incident
     patience: Patience
     tell: Tell
-    fence: Fence = NoFence()
+    fence: Fence = NO_FENCE
     advance: Advance = _no_progress
     rehearsal: bool = False
     end_blockers: bool = False  # end the sessions that hold what a step waits for, when its patience is used up
@@ -85,5 +88,5 @@ class Doing(ABC):
         """The state of what it acts on, for an error. Never raises."""
 
     def undo(self) -> str | None:
-        """Undo it where that loses nothing, and say so in a sentence; None where it cannot be undone. Raises as `act`."""
+        """Undo it where that loses nothing, and say so in a sentence; None where it cannot be. Raises as `act`."""
         return None
