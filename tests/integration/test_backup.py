@@ -24,9 +24,9 @@ from toolkit.drill.database import ServiceDatabase, create_database
 from toolkit.errors import BackupError, DatabaseError, ToolkitError
 from toolkit.incident import Incident
 from toolkit.rollback.backup import Backup, emergency_backup, inspect_backup, make_backup, read_backup
+from toolkit.rollback.backup.conditions import PACKED, PLAIN, compression_for
+from toolkit.rollback.backup.manifest import Manifest, checksums, read_manifest, write_manifest
 from toolkit.rollback.blocking import Patience
-from toolkit.rollback.conditions import PACKED, PLAIN, compression_for
-from toolkit.rollback.manifest import Manifest, checksums, read_manifest, write_manifest
 from toolkit.server import PostgresServer, find_binaries
 from toolkit.verify.fingerprints import difference, fingerprint, schema_signature
 
@@ -309,7 +309,7 @@ class TestRefusing:
         self.refuse(backup.folder, "none of the critical tables was there")
 
     def test_a_packed_one_is_looked_at_as_well(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("toolkit.rollback.backup.compression_for", lambda _size, _free: PACKED)
+        monkeypatch.setattr("toolkit.rollback.backup.emergency.compression_for", lambda _size, _free: PACKED)
         backup = back_up(rig, "packed")
         assert list((backup.folder / "database").glob("*.dat.gz")) and backup.manifest.compression == PACKED
         assert read_backup(backup.folder).manifest.tables["events"].rows == 300
@@ -340,7 +340,7 @@ class TestFailing:
             back_up(rig)
 
     def test_too_little_room(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("toolkit.rollback.conditions.free_bytes", lambda _folder: 1_000_000)
+        monkeypatch.setattr("toolkit.rollback.backup.conditions.free_bytes", lambda _folder: 1_000_000)
         fails(rig, "room: 1 MB free for a database of .* MB: too little")
 
     def test_a_place_that_is_taken(self, rig: Rig) -> None:
@@ -393,7 +393,7 @@ class TestFailing:
         def interrupt(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("toolkit.rollback.backup.write_states", interrupt)
+        monkeypatch.setattr("toolkit.rollback.backup.emergency.write_states", interrupt)
         with pytest.raises(KeyboardInterrupt):
             back_up(rig)
         assert rig.entries("backup.failed")[0].data["error"] == "it was interrupted"

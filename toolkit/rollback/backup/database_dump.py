@@ -14,8 +14,8 @@ from toolkit.adapters.pgtools import LockedOut, PgTools
 from toolkit.adapters.postgres import Connection, Database, sql
 from toolkit.errors import BackupError, DatabaseError
 from toolkit.playbook import Playbook
+from toolkit.rollback.backup.manifest import TableRecord
 from toolkit.rollback.blocking import Blocker, BlockerWatch, Patience, sqlstate_of
-from toolkit.rollback.manifest import TableRecord
 from toolkit.rollback.relations import Relation, count_rows, existing_schemas, find_table, relations, storing_parts
 from toolkit.verify.fingerprints import fingerprint
 

@@ -11,7 +11,7 @@ from toolkit.adapters.pgtools import Contents, PgTools
 from toolkit.adapters.postgres import ServerIdentity
 from toolkit.checks import Check, CheckResult, Finding, failed, judge, passed, run_checks, unknown
 from toolkit.errors import BackupError
-from toolkit.rollback.manifest import (
+from toolkit.rollback.backup.manifest import (
     DATABASE_FOLDER,
     DEPLOYMENTS_FILE,
     MIGRATION_FILE,

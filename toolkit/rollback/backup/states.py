@@ -13,7 +13,7 @@ from typing import Any
 from toolkit.adapters.systems import Systems
 from toolkit.clock import iso, utc_now
 from toolkit.errors import ToolkitError
-from toolkit.rollback.manifest import DEPLOYMENTS_FILE, MIGRATION_FILE
+from toolkit.rollback.backup.manifest import DEPLOYMENTS_FILE, MIGRATION_FILE
 from toolkit.rollback.migrations import read_folder
 from toolkit.rollback.state_tables import read_state
 

@@ -18,13 +18,11 @@ from toolkit.clock import utc_now
 from toolkit.errors import BackupError, ToolkitError
 from toolkit.incident import Incident
 from toolkit.playbook import pg_bindir
-from toolkit.rollback.beside import write_states
-from toolkit.rollback.blocking import Patience
-from toolkit.rollback.conditions import PACKED, compression_for, condition_checks, database_bytes
-from toolkit.rollback.database_dump import DatabaseDump
-from toolkit.rollback.folders import free_bytes, keep_private, written_aside
-from toolkit.rollback.inspection import NEEDED, inspect_folder
-from toolkit.rollback.manifest import (
+from toolkit.rollback.backup.aside import free_bytes, keep_private, written_aside
+from toolkit.rollback.backup.conditions import PACKED, compression_for, condition_checks, database_bytes
+from toolkit.rollback.backup.database_dump import DatabaseDump
+from toolkit.rollback.backup.inspection import NEEDED, inspect_folder
+from toolkit.rollback.backup.manifest import (
     DATABASE_FOLDER,
     Manifest,
     checksums,
@@ -32,6 +30,8 @@ from toolkit.rollback.manifest import (
     sizes_differ,
     write_manifest,
 )
+from toolkit.rollback.backup.states import write_states
+from toolkit.rollback.blocking import Patience
 
 MADE, BEGUN, FAILED = "backup.made", "backup.begun", "backup.failed"
 FOLDER = "backup"

@@ -11,8 +11,8 @@ from toolkit.adapters.pgtools import PgTools
 from toolkit.adapters.systems import Systems
 from toolkit.checks import Check, CheckResult, Finding, failed, judge, passed, run_checks, unknown
 from toolkit.errors import UsageError
-from toolkit.rollback.database_dump import wanted_schemas
-from toolkit.rollback.folders import free_bytes
+from toolkit.rollback.backup.aside import free_bytes
+from toolkit.rollback.backup.database_dump import wanted_schemas
 from toolkit.rollback.situation import is_same_server
 
 AREA = "before the backup"

@@ -1,0 +1,39 @@
+"""The backup: made whole before anything is changed, found out when it is not whole any more, and kept.
+
+emergency                    makes one of database, migration state and deployments; reads and requires one
+conditions                   what must hold before one is begun
+database_dump                the dump and, from the same snapshot, what proves it
+states                       what stands beside the dump: migrations, deployments
+manifest, inspection         what a backup says of itself, and whether that is so
+aside                        a folder that appears whole or not at all
+"""
+
+from toolkit.rollback.backup.emergency import (
+    BEGUN,
+    FAILED,
+    FOLDER,
+    MADE,
+    Backup,
+    EmergencyBackup,
+    MadeBackup,
+    emergency_backup,
+    inspect_backup,
+    make_backup,
+    read_backup,
+    require_backup,
+)
+
+__all__ = [
+    "BEGUN",
+    "FAILED",
+    "FOLDER",
+    "MADE",
+    "Backup",
+    "EmergencyBackup",
+    "MadeBackup",
+    "emergency_backup",
+    "inspect_backup",
+    "make_backup",
+    "read_backup",
+    "require_backup",
+]
