@@ -80,9 +80,13 @@ class Database:
 
     def libpq(self) -> dict[str, str]:
         """The connection as libpq's variables (PGHOST, PGPASSWORD, …), for programs whose arguments others can read."""
-        names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
         parts = conninfo_to_dict(self._url.get_secret_value())
-        return {variable: str(parts[name]) for name, variable in names.items() if parts.get(name)}
+        known = {each.keyword.decode(): each.envvar for each in psycopg.pq.Conninfo.get_defaults()}
+        return {
+            variable.decode(): str(value)
+            for name, value in parts.items()
+            if value not in (None, "") and (variable := known.get(name))
+        }
 
     @property
     def pooled(self) -> bool:
@@ -112,12 +116,30 @@ class Database:
                 yield conn
 
     @contextlib.contextmanager
-    def writing(self, *, within_ms: int = 0, lock_within_ms: int = LOCK_WITHIN_MS) -> Iterator[Connection]:
+    def writing(
+        self, *, within_ms: int = 0, lock_within_ms: int = LOCK_WITHIN_MS, hang_up_after_s: float = 0
+    ) -> Iterator[Connection]:
         """A transaction that commits at the end. Waits for a lock `lock_within_ms` at most; 0 means no bound.
 
+        After `hang_up_after_s` seconds (0: never) the client hangs up by itself, as a stopped server never would; it is
+        then not known whether a commit that was under way took place.
         Raises DatabaseError for whatever the server or the line says.
         """
-        with self._connection(within_ms, lock_within_ms) as conn, conn.transaction():
+        with (
+            self._connection(within_ms, lock_within_ms) as conn,
+            _hanging_up(conn, after_s=hang_up_after_s),
+            conn.transaction(),
+        ):
+            yield conn
+
+    @contextlib.contextmanager
+    def singly(self, *, within_ms: int = 0, lock_within_ms: int = LOCK_WITHIN_MS) -> Iterator[Connection]:
+        """A connection on which each statement is a transaction of its own: for what cannot run in one.
+
+        Bounds as in `writing`. Raises DatabaseError for whatever the server or the line says.
+        """
+        with self._connection(within_ms, lock_within_ms) as conn:
+            conn.autocommit = True
             yield conn
 
     @contextlib.contextmanager
@@ -139,7 +161,7 @@ class Database:
         """The server's primary message only: DETAIL holds rows."""
         primary = error.diag.message_primary or str(error).strip().splitlines()[0]
         code = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
-        return DatabaseError(f"PostgreSQL: {primary}{code}", target=self.target)
+        return DatabaseError(f"PostgreSQL: {primary}{code}", target=self.target, sqlstate=error.sqlstate)
 
     def identity(self) -> ServerIdentity:
         """Ask the server who it is."""
