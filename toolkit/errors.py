@@ -16,6 +16,8 @@
 Callers pass names of targets, never URLs. What is said is redacted all the same: drivers quote what they were given.
 """
 
+from collections.abc import Mapping
+
 from toolkit.redaction import redact
 
 
@@ -47,11 +49,15 @@ class ToolkitError(Exception):
         return [f"{type(self).__name__}: {self}"]
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.what, self.target, self.state, self.next))
+        return (_rebuild, (type(self), self.what, self._said()))
+
+    def _said(self) -> dict[str, str | None]:
+        """What it was made with beside `what`, by keyword: an error crosses processes whole."""
+        return {"target": self.target, "state": self.state, "next": self.next}
 
 
-def _rebuild(kind: type[ToolkitError], what: str, target: str, state: str, following: str) -> ToolkitError:
-    return kind(what, target=target, state=state, next=following)
+def _rebuild(kind: type[ToolkitError], what: str, said: Mapping[str, str | None]) -> ToolkitError:
+    return kind(what, **said)
 
 
 class UsageError(ToolkitError):
@@ -71,7 +77,25 @@ class DeadlineExceeded(ToolkitError):
 
 
 class DatabaseError(ToolkitError):
-    """The target's PostgreSQL refused, was not reached, or did not answer in time."""
+    """The target's PostgreSQL refused, was not reached, or did not answer in time.
+
+    `sqlstate` is the server's code, five characters; None where it was not the server that spoke.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        target: str | None = None,
+        state: str | None = None,
+        next: str | None = None,
+        sqlstate: str | None = None,
+    ) -> None:
+        super().__init__(what, target=target, state=state, next=next)
+        self.sqlstate = sqlstate
+
+    def _said(self) -> dict[str, str | None]:
+        return super()._said() | {"sqlstate": self.sqlstate}
 
 
 class WrongServerError(DatabaseError):

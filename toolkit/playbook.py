@@ -270,9 +270,13 @@ def load_playbook(path: Path | str | None = None) -> Playbook:
         ) from None
 
 
-def pg_bindir(environ: Mapping[str, str] | None = None) -> Path | None:
-    """The folder of an installed PostgreSQL's programs, named by PG_BINDIR; None for the embedded ones."""
-    value = (os.environ if environ is None else environ).get("PG_BINDIR")
+def pg_bindir(environ: Mapping[str, str] | None = None, *, major: int | None = None) -> Path | None:
+    """The folder of an installed PostgreSQL's programs, named by PG_BINDIR; None for the embedded ones.
+
+    With a `major`, the one that PG_BINDIR_<major> names (PG_BINDIR_16), and no other.
+    """
+    variable = "PG_BINDIR" if major is None else f"PG_BINDIR_{major}"
+    value = (os.environ if environ is None else environ).get(variable)
     return Path(value) if value else None
 
 

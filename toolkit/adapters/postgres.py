@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
@@ -137,6 +137,21 @@ class Database:
         """A connection on which each statement is a transaction of its own: for what cannot run in one.
 
         Bounds as in `writing`. Raises DatabaseError for whatever the server or the line says.
+        """
+        with self._connection(within_ms, lock_within_ms) as conn:
+            conn.autocommit = True
+            yield conn
+
+    def named(self, name: str) -> "Database":
+        """Another database on the same server, for the same role."""
+        url = SecretStr(make_conninfo(self._url.get_secret_value(), dbname=name))
+        return Database(url, target=self.target, application_name=self.application_name)
+
+    @contextlib.contextmanager
+    def session(self, *, within_ms: int = 0, lock_within_ms: int = LOCK_WITHIN_MS) -> Iterator[Connection]:
+        """A session in which each statement commits by itself, for what cannot run in a transaction.
+
+        `conn.transaction()` begins one. Raises DatabaseError for whatever the server or the line says.
         """
         with self._connection(within_ms, lock_within_ms) as conn:
             conn.autocommit = True

@@ -103,4 +103,4 @@ def blockers_of(conn: Connection, pid: int) -> tuple[Blocker, ...]:
 
 def sqlstate_of(error: ToolkitError) -> str | None:
     """The server's code behind an error of the database adapter; None where the server said none."""
-    return getattr(error.__cause__, "sqlstate", None)
+    return getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None)

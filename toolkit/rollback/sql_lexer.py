@@ -79,13 +79,7 @@ _PREFIX = re.compile(r"(?:[eEbBxXnN]|[uU]&)(?=')|[uU]&(?=\")")
 
 def tokens(sql: str) -> Iterator[Token]:
     """The tokens, in order, comments and white space left out. Raises SqlError for what has no end."""
-    at, line = 0, 1
-    while at < len(sql):
-        token, end = _next(sql, at, line)
-        if token is not None:
-            yield token
-        line += sql.count("\n", at, end)
-        at = end
+    return (token for token, _, _ in _placed(sql))
 
 
 def statements(sql: str) -> list[Statement]:
@@ -93,22 +87,43 @@ def statements(sql: str) -> list[Statement]:
 
     Raises SqlError.
     """
-    found: list[Statement] = []
+    return [statement for statement, _ in cut(sql)]
+
+
+def cut(sql: str) -> list[tuple[Statement, str]]:
+    """The statements, each with its own text from its first token to its last, without the semicolon. Raises SqlError.
+
+    The texts are slices of `sql`: what runs singly is what stands in the file.
+    """
+    found: list[tuple[Statement, str]] = []
     current: list[Token] = []
     brackets: list[Token] = []
     blocks: list[Token] = []
-    for token in tokens(sql):
+    begins = ends = 0
+    for token, start, end in _placed(sql):
         if token.text == ";" and token.kind is Kind.SYMBOL and not brackets and not blocks:
-            found += [Statement(tuple(current))] if current else []
+            found += [(Statement(tuple(current)), sql[begins:ends])] if current else []
             current = []
             continue
         _follow_brackets(token, brackets)
         _follow_blocks(token, current, blocks)
+        begins, ends = begins if current else start, end
         current.append(token)
     for opened, what in ((brackets, "A bracket"), (blocks, "A function's body")):
         if opened:
             raise SqlError(what, opened[-1].line)
-    return found + ([Statement(tuple(current))] if current else [])
+    return found + ([(Statement(tuple(current)), sql[begins:ends])] if current else [])
+
+
+def _placed(sql: str) -> Iterator[tuple[Token, int, int]]:
+    """The tokens, each with where its text begins and ends."""
+    at, line = 0, 1
+    while at < len(sql):
+        token, end = _next(sql, at, line)
+        if token is not None:
+            yield token, at, end
+        line += sql.count("\n", at, end)
+        at = end
 
 
 def _next(sql: str, at: int, line: int) -> tuple[Token | None, int]:
