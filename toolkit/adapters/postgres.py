@@ -148,16 +148,6 @@ class Database:
         return Database(url, target=self.target, application_name=self.application_name)
 
     @contextlib.contextmanager
-    def session(self, *, within_ms: int = 0, lock_within_ms: int = LOCK_WITHIN_MS) -> Iterator[Connection]:
-        """A session in which each statement commits by itself, for what cannot run in a transaction.
-
-        `conn.transaction()` begins one. Raises DatabaseError for whatever the server or the line says.
-        """
-        with self._connection(within_ms, lock_within_ms) as conn:
-            conn.autocommit = True
-            yield conn
-
-    @contextlib.contextmanager
     def _connection(self, within_ms: int, lock_within_ms: int) -> Iterator[Connection]:
         options = f"-c statement_timeout={within_ms} -c lock_timeout={lock_within_ms} -c timezone=UTC"
         try:
