@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 import rollback_rig
-from rollback_rig import Rig, deployments_of, on_production
+from rollback_rig import UNREHEARSED, Rig, deployments_of, on_production
 from stand_in import StandIn
 
 from toolkit.clock import wait_until
@@ -36,6 +36,7 @@ from toolkit.rollback import carry_out
 from toolkit.rollback.blocking import Patience
 from toolkit.rollback.migrations import read_script
 from toolkit.rollback.plan import Plan
+from toolkit.rollback.runner import Manner
 from toolkit.rollback.steps.run_down import RunningDown
 from toolkit.verify.fingerprints import SchemaSignature, difference, schema_signature
 
@@ -76,7 +77,8 @@ def signature(rig: Rig) -> SchemaSignature:
 
 
 def run(rig: Rig, plan: Plan, **more: Any) -> list[str]:
-    done = carry_out(plan, rig.systems, rig.incident, actor="tester", **({"execute": True} | more))
+    wish = {"execute": True, "no_rehearsal": UNREHEARSED} | more
+    done = carry_out(plan, rig.systems, rig.incident, actor="tester", **wish)
     return [each.outcome for each in done.steps]
 
 
@@ -153,7 +155,7 @@ class TestCarryingOut:
         plan = rig.plan(deployment=rig.deployments[7])
         environment = rig.environment() | {"DATABASE_URL": "postgresql://nobody:of-no-use-at-all@127.0.0.1:9/none"}
         down = rollback_rig.systems_of(environment, rig.migrations)
-        result = carry_out(plan, down, rig.incident, actor="tester", execute=True)
+        result = carry_out(plan, down, rig.incident, actor="tester", execute=True, no_rehearsal=UNREHEARSED)
         assert [each.outcome for each in result.steps] == ["done"]
         assert systems.platform.production(systems.production_host).id == rig.deployments[7]
         assert rig.entries("journal.head_not_kept")
@@ -266,7 +268,7 @@ class TestLocks:
         rig.go_live(8)
         plan = rig.plan(migration_target=8)
         with rig.session("SELECT count(*) FROM recovery_cases") as blocking:
-            error = refused(rig, plan, RollbackError, "did not get its locks", patience=IMPATIENT)
+            error = refused(rig, plan, RollbackError, "did not get its locks", manner=Manner(IMPATIENT))
             assert f"pid {blocking.info.backend_pid} (nightly-report, idle in transaction" in str(error)
         assert "version 9, clean" in error.state and "pg_terminate_backend" in error.next
         assert rig.entries("step.failed")[0].data["state"] == error.state
@@ -294,14 +296,17 @@ class TestRefusing:
     def test_production_without_the_service_s_name(self, rig: Rig, confirm: str | None) -> None:
         plan, systems = rig.plan(migration_target=8), on_production(rig.systems)
         with pytest.raises(UsageError, match="wants the service's name"):
-            carry_out(plan, systems, rig.incident, actor="tester", execute=True, confirm=confirm)
+            carry_out(
+                plan, systems, rig.incident, actor="tester", execute=True, confirm=confirm, no_rehearsal=UNREHEARSED
+            )
         assert rig.state_table() == [(9, False)] and not rig.entries(*EFFECTS)
 
     def test_production_with_it(self, rig: Rig) -> None:
         plan, systems = rig.plan(migration_target=8), on_production(rig.systems)
         shown = carry_out(plan, systems, rig.incident, actor="tester")
         assert "-p confirm churn-saver" in shown.command
-        done = carry_out(plan, systems, rig.incident, actor="tester", execute=True, confirm="churn-saver")
+        wish = {"execute": True, "confirm": "churn-saver", "no_rehearsal": UNREHEARSED}
+        done = carry_out(plan, systems, rig.incident, actor="tester", **wish)
         assert done.executed and rig.state_table() == [(8, False)]
 
     def test_no_backup(self, rig: Rig) -> None:

@@ -178,6 +178,21 @@ class Plan:
         pointed = [step.action.deployment for step in self.steps if isinstance(step.action, PointProduction)]
         return pointed[-1] if pointed else None
 
+    @property
+    def restores(self) -> RestoreBeside | None:
+        """The restore in it; None without one."""
+        return next((step.action for step in self.steps if isinstance(step.action, RestoreBeside)), None)
+
+    @property
+    def backs_up(self) -> bool:
+        """Whether it makes its own backup before it changes the database."""
+        return any(isinstance(step.action, BackUp) for step in self.steps)
+
+    @property
+    def changes_database(self) -> bool:
+        """Whether it changes the service's schema or rows."""
+        return any(isinstance(step.action, RunDown | MigrateUp | RestoreBeside | SwapIn) for step in self.steps)
+
     def to_json(self) -> dict[str, Any]:
         """As the journal keeps it, with its id under `plan`."""
         return {"plan": self.id, **_PLAN.dump_python(self, mode="json")}

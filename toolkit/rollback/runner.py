@@ -1,15 +1,14 @@
 """The one runner: it carries a plan out, step by step, and is the only thing here that has effects.
 
-    journal the plan ─► for each step: done already? skip │ journal it ─► do it ─► see that it is done ─► journal that
+    lease ─► journal the plan ─► for each step: done already? skip │ journal it ─► do it ─► see it done ─► journal that
 
 It knows no planner and no action: a step knows how it is done (`steps`). Killed anywhere, the same plan is run again
 and nothing is done twice, because each step asks the target. Without `execute` it looks, and changes nothing.
 """
 
 import contextlib
-import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,8 +20,14 @@ from toolkit.incident import Incident
 from toolkit.rollback.backup import require_backup
 from toolkit.rollback.begun import DONE, MADE, STEP_BEGUN, STEP_DONE, Progress, latest_progress
 from toolkit.rollback.blocking import Patience
+from toolkit.rollback.commands import notebook_command
+from toolkit.rollback.kept_plan import end_plan, keep_plan
+from toolkit.rollback.lease import Lease
 from toolkit.rollback.plan import Plan, Step
+from toolkit.rollback.progress import Progressing
+from toolkit.rollback.rehearsed import require_rehearsal
 from toolkit.rollback.steps import Doing, Surroundings, doing_of
+from toolkit.rollback.steps.doing import NO_FENCE, Advance, Fence, no_advance
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,20 @@ class RunResult:
         return rows
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How a plan is carried out. `take_over`: why the lease is taken from somebody who holds it; '' leaves it to them.
+    `end_blockers`: sessions in the way of a lock are ended when patience is used up. `advance` shows progress."""
+
+    patience: Patience = Patience()  # noqa: RUF009 - a frozen value
+    take_over: str = ""
+    end_blockers: bool = False
+    advance: Advance = no_advance
+
+
+AS_USUAL = Manner()
+
+
 def carry_out(
     plan: Plan,
     systems: Systems,
@@ -73,30 +92,45 @@ def carry_out(
     actor: str,
     execute: bool = False,
     confirm: str | None = None,
-    patience: Patience | None = None,
+    no_rehearsal: str = "",
+    manner: Manner = AS_USUAL,
 ) -> RunResult:
     """Carry a plan out, or, without `execute`, look how it stands and tell the command that would.
 
-    Safe to repeat: what is done is not done twice. `confirm` must be the service's name on production. Raises
-    UsageError for another target or a missing confirmation, WrongServerError for another server, BackupError when a
-    plan that takes migrations back has no backup of this incident, and RollbackError, PlatformError or DatabaseError
-    for a step that cannot be begun or that failed; the error names the state that it left.
+    Safe to repeat: what is done is not done twice. `confirm` must be the service's name on production, and
+    `no_rehearsal` the reason where a plan that changes the database was not tried on a copy. Raises UsageError for
+    another target or a missing confirmation, WrongServerError for another server, BackupError when a plan that changes
+    the database has no backup of this incident, and RollbackError, PlatformError or DatabaseError for a lease that
+    somebody else holds, for a step that cannot be begun or that failed; the error names the state that it left.
     """
-    run = _Run(plan, systems, incident, actor, patience or Patience())
+    run = _Run(plan, systems, incident, actor, manner)
     _require_meant(plan, systems, confirm, execute)
     run.require()
-    return run.execute() if execute else run.look()
+    return run.execute(no_rehearsal) if execute else run.look()
 
 
 class _Run:
     """One attempt at a plan."""
 
-    def __init__(self, plan: Plan, systems: Systems, incident: Incident, actor: str, patience: Patience) -> None:
-        self.plan, self.systems, self.incident, self.actor = plan, systems, incident, actor
+    def __init__(self, plan: Plan, systems: Systems, incident: Incident, actor: str, manner: Manner) -> None:
+        self.plan, self.systems, self.incident, self.actor, self.manner = plan, systems, incident, actor, manner
         self.began = time.monotonic()
         self.at: Step | None = None
-        around = Surroundings(plan, systems, incident, patience, self._tell_on_the_way)
-        self.doings: Mapping[str, Doing] = {step.id: doing_of(step, around) for step in plan.steps}
+        self.doings: Mapping[str, Doing] = self._doings(NO_FENCE)
+
+    def _doings(self, fence: Fence) -> Mapping[str, Doing]:
+        advance = Progressing(self.manner.advance, self._tell_on_the_way)
+        around = Surroundings(
+            self.plan,
+            self.systems,
+            self.incident,
+            self.manner.patience,
+            self._tell_on_the_way,
+            fence=fence,
+            advance=advance,
+            end_blockers=self.manner.end_blockers,
+        )
+        return {step.id: doing_of(step, around) for step in self.plan.steps}
 
     def require(self) -> None:
         """Whether every step can be begun: the right server, files as they were shown. Nothing is touched before."""
@@ -111,29 +145,64 @@ class _Run:
             for step, standing in looked
         )
         self._journal_plan(execute=False)
-        return self._result(results, command=_command(self.plan, self.systems, self.incident))
+        return self._result(results, command=notebook_command(self.plan, self.systems, self.incident))
 
-    def execute(self) -> RunResult:
+    def execute(self, no_rehearsal: str) -> RunResult:
         """The real one."""
-        if self.plan.downs and self.plan.server is not None:
-            require_backup(self.incident, self.plan.server)
         progress = self._progress()
         if progress is not None and progress.finished and self._all_done():
             done = tuple(StepResult(s.id, s.what, "done before", "the plan was finished") for s in self.plan.steps)
             return self._result(done)
-        if progress is None or progress.finished:
-            self._journal_plan(execute=True)
-        with contextlib.suppress(DatabaseError):  # an application can be rolled back while the database is down
-            self.systems.database.prepare()
-        try:
-            results = tuple(self._carry_out(step) for step in self.plan.steps)
-        except KeyboardInterrupt:
-            self._journal_interruption()
-            raise
-        seconds = round(time.monotonic() - self.began, 3)
-        self._journal(DONE, {"seconds": seconds, "steps": [result.step for result in results]})
-        self._keep_head()
+        begun = progress is not None and not progress.finished
+        if self.plan.changes_database and self.plan.server is not None and not begun:
+            if not self.plan.backs_up:
+                require_backup(self.incident, self.plan.server)
+            require_rehearsal(self.incident, self.plan, no_rehearsal, actor=self.actor)
+        with self._holding_the_lease() as fence:
+            self.doings = self._doings(fence)
+            if not begun:
+                self._journal_plan(execute=True)
+            try:
+                results = tuple(self._carry_out(step) for step in self.plan.steps)
+            except KeyboardInterrupt:
+                self._journal_interruption()
+                raise
+            seconds = round(time.monotonic() - self.began, 3)
+            self._journal(DONE, {"seconds": seconds, "steps": [result.step for result in results]})
+            self._keep_head()
+            with contextlib.suppress(DatabaseError):
+                end_plan(self.systems.database, self.plan, "done")
         return self._result(results)
+
+    @contextlib.contextmanager
+    def _holding_the_lease(self) -> Iterator[Fence]:
+        """One operator at a time. An application can be rolled back while the database is down: then there is none."""
+        database = self.systems.database
+        try:
+            database.prepare()
+            lease = Lease.acquire(
+                database,
+                incident=self.incident.id,
+                plan=self.plan.id,
+                holder=self.actor,
+                take_over=bool(self.manner.take_over),
+                reason=self.manner.take_over,
+            )
+            keep_plan(database, self.plan, self.incident.id)
+        except DatabaseError as error:
+            if self.plan.changes_database:
+                raise
+            self._journal("lease.none", {"why": error.what})
+            yield NO_FENCE
+            return
+        taken = lease.took_over.to_json() if lease.took_over else None
+        self._journal("lease.held", {"token": lease.token, "taken_from": taken, "reason": lease.reason})
+        with lease.keep():
+            try:
+                yield lease
+            finally:
+                with contextlib.suppress(DatabaseError):
+                    lease.release()
 
     def _carry_out(self, step: Step) -> StepResult:
         self.at, doing = step, self.doings[step.id]
@@ -169,7 +238,7 @@ class _Run:
         state = error.state or doing.state()
         self._journal("step.failed", {"step": step.id, "what": step.what, "error": error.what, "state": state})
         self._keep_head()
-        following = error.next or f"run it again: {_command(self.plan, self.systems, self.incident)}"
+        following = error.next or f"run it again: {notebook_command(self.plan, self.systems, self.incident)}"
         kind = UnverifiedError if isinstance(error, UnverifiedError) else RollbackError
         return kind(f"Step {step.id} failed: {error.what}", target=self.plan.target, state=state, next=following)
 
@@ -235,19 +304,3 @@ def _require_meant(plan: Plan, systems: Systems, confirm: str | None, execute: b
             state="nothing was done",
             next=f"look at the plan once more, then confirm with {service!r}",
         )
-
-
-def _command(plan: Plan, systems: Systems, incident: Incident) -> str:
-    """What carries this plan out, to be copied."""
-    parameters = {"incident": str(incident.folder.resolve()), "target": plan.target}
-    if plan.ends_at is not None:
-        parameters["migration_target"] = str(plan.ends_at.to_version)
-    if plan.deployment is not None:
-        parameters["deployment"] = plan.deployment
-    parameters["execute"] = "True"
-    if systems.target.production:
-        parameters["confirm"] = plan.service
-    output = incident.folder.resolve() / "notebooks" / "03_rollback.ipynb"
-    words = ["papermill", "notebooks/03_rollback.ipynb", str(output)]
-    words += [word for name, value in parameters.items() for word in ("-p", name, value)]
-    return shlex.join(words)

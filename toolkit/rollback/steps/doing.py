@@ -37,8 +37,8 @@ class NoFence:
 NO_FENCE = NoFence()
 
 
-def _no_progress(_what: str, _done: float, _of: float | None) -> None:
-    pass
+def no_advance(_what: str, _done: float, _of: float | None) -> None:
+    """Shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Surroundings:
     patience: Patience
     tell: Tell
     fence: Fence = NO_FENCE
-    advance: Advance = _no_progress
+    advance: Advance = no_advance
     rehearsal: bool = False
     end_blockers: bool = False  # end the sessions that hold what a step waits for, when its patience is used up
 
