@@ -204,12 +204,6 @@ class TestMigration:
                 "ends the transaction that it runs in",
                 "Type 3",
             ),
-            (
-                situation(migrations=folder({8: DOWN, 9: "DROP INDEX CONCURRENTLY i"})),
-                8,
-                "cannot run in a transaction",
-                "Type 3",
-            ),
         ],
     )
     def test_what_cannot_end_well_is_refused_with_a_way_on(
