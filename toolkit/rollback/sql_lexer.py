@@ -6,7 +6,7 @@ Strings are read as `standard_conforming_strings = on` has it, the default since
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -30,12 +30,14 @@ class Kind(StrEnum):
 class Token:
     """A word (folded to lower case, as the server does), a quoted identifier (without its quotes), a string, …
 
-    `line` counts from 1.
+    `line` counts from 1. `at` and `end` are where it stands in the text that was cut, its quotes included.
     """
 
     kind: Kind
     text: str
     line: int
+    at: int = field(default=0, compare=False)
+    end: int = field(default=0, compare=False)
 
     def is_word(self, *words: str) -> bool:
         """Whether it is one of these keywords; a quoted identifier never is."""
@@ -55,6 +57,10 @@ class Statement:
     @property
     def line(self) -> int:
         return self.tokens[0].line
+
+    def cut(self, sql: str) -> str:
+        """Its own text, out of the text that it was cut from; without the semicolon."""
+        return sql[self.tokens[0].at : self.tokens[-1].end]
 
     def begins(self, *words: str) -> bool:
         """Whether these keywords come first, in this order."""
