@@ -24,7 +24,8 @@ from toolkit.drill.database import ServiceDatabase, create_database
 from toolkit.errors import BackupError, DatabaseError, ToolkitError
 from toolkit.incident import Incident
 from toolkit.rollback.backup import Backup, emergency_backup, inspect_backup, make_backup, read_backup
-from toolkit.rollback.backup.conditions import PACKED, PLAIN, compression_for
+from toolkit.rollback.backup.conditions import compression_for
+from toolkit.rollback.backup.database_dump import PACKED, PLAIN
 from toolkit.rollback.backup.manifest import Manifest, checksums, read_manifest, write_manifest
 from toolkit.rollback.blocking import Patience
 from toolkit.server import PostgresServer, find_binaries

@@ -12,11 +12,10 @@ from toolkit.adapters.systems import Systems
 from toolkit.checks import Check, CheckResult, Finding, failed, judge, passed, run_checks, unknown
 from toolkit.errors import UsageError
 from toolkit.rollback.backup.aside import free_bytes
-from toolkit.rollback.backup.database_dump import wanted_schemas
+from toolkit.rollback.backup.database_dump import PACKED, PLAIN, wanted_schemas
 from toolkit.rollback.situation import is_same_server
 
 AREA = "before the backup"
-PLAIN, PACKED = 0, 1  # gzip levels
 ROOM_PLAIN, ROOM_PACKED = 1.2, 0.5  # free disk wanted, as a share of the database's size
 
 

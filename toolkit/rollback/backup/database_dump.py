@@ -7,34 +7,54 @@ fails; then everything is let go, so that they get their turn, and one job tries
 
 import shutil
 import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from toolkit.adapters.pgtools import LockedOut, PgTools
+from toolkit.adapters.pgtools import Dump, LockedOut, PgTools
 from toolkit.adapters.postgres import Connection, Database, sql
 from toolkit.errors import BackupError, DatabaseError
 from toolkit.playbook import Playbook
+from toolkit.rollback.backup.left_out import (
+    Extension,
+    SchemaRights,
+    SequenceRecord,
+    read_left_out,
+    sequences,
+)
 from toolkit.rollback.backup.manifest import TableRecord
+from toolkit.rollback.backup.measuring import GrowingFolder, Measure
+from toolkit.rollback.backup.table_proofs import TableProofs, prove_tables
 from toolkit.rollback.blocking import Blocker, BlockerWatch, Patience, sqlstate_of
-from toolkit.rollback.relations import Relation, count_rows, existing_schemas, find_table, relations, storing_parts
-from toolkit.verify.fingerprints import fingerprint
+from toolkit.rollback.relations import Relation, existing_schemas, relations
 
+Advance = Callable[[str, float, float | None], None]  # what is being done, how much of it, of how much (or None)
+
+PLAIN, PACKED = 0, 1  # gzip levels
 JOBS = 2
 DUMP_WITHIN_S = 6 * 3600.0
 OWN_SCHEMA = "toolkit"
-FINGERPRINTS_SINCE = 140000  # hash_record_extended
+LOOK_EVERY_S = 0.05
 _LOCKED = ("55P03", "40P01")
 
 
 @dataclass(frozen=True)
 class Dumped:
-    """What was dumped, and what the snapshot held."""
+    """What was dumped, and what the snapshot held, as a manifest tells it."""
 
     schemas: tuple[str, ...]
     left_out: tuple[str, ...]
     missing: tuple[str, ...]
     relations: tuple[Relation, ...]
     tables: dict[str, TableRecord]
+    others: dict[str, TableRecord]
+    unproved: tuple[str, ...]
+    sequences: tuple[SequenceRecord, ...]
+    extensions: tuple[Extension, ...]
+    rights: tuple[SchemaRights, ...]
+    roles: tuple[str, ...]
     wal_position: str | None
     jobs: int
 
@@ -51,11 +71,26 @@ def wanted_schemas(conn: Connection, playbook: Playbook) -> tuple[list[str], lis
 
 
 class DatabaseDump:
-    """Dumps of one database, tried until its tables could be locked or `patience` is used up."""
+    """Dumps of one database, tried until its tables could be locked or `patience` is used up.
 
-    def __init__(self, database: Database, playbook: Playbook, tools: PgTools, patience: Patience) -> None:
+    `proofs_within_s` bounds the fingerprints of the tables that are not critical. `measured` holds what was measured of
+    the data files while they were written.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        playbook: Playbook,
+        tools: PgTools,
+        patience: Patience,
+        *,
+        proofs_within_s: float | None = None,
+        advance: Advance = lambda _what, _done, _of: None,
+    ) -> None:
         self._database, self._playbook, self._tools, self._patience = database, playbook, tools, patience
+        self._proofs_within_s, self._advance = proofs_within_s, advance
         self._blockers: tuple[Blocker, ...] = ()
+        self.measured: dict[Path, Measure] = {}
 
     def into(self, folder: Path, *, compression: int) -> Dumped:
         """Dump into `folder`, which is made. Raises BackupError; the folder may then hold a part.
@@ -85,7 +120,7 @@ class DatabaseDump:
         with self._database.reading() as conn:
             schemas, missing = wanted_schemas(conn, self._playbook)
             tables = _lockable(relations(conn, schemas))
-            left_out = _left_out(conn, schemas)
+            counted = sequences(conn, schemas)
         if not tables:
             raise BackupError(
                 f"There is no table in {', '.join(self._playbook.database.schemas)}", target=self._database.target
@@ -98,26 +133,66 @@ class DatabaseDump:
             catalog = relations(conn, schemas)
             if _lockable(catalog) != tables:
                 raise TablesChanged("Tables came or went while they were being locked", target=self._database.target)
-            with self._tools.dump(
-                self._database,
-                folder,
-                schemas=schemas,
-                snapshot=snapshot,
-                jobs=jobs,
-                compression=compression,
-                lock_within_ms=10 * self._patience.lock_within_ms,
-            ) as dump:
-                counted, absent = _count_critical(conn, self._playbook)
-                dump.wait(DUMP_WITHIN_S)
+            left_out = read_left_out(conn, schemas)
+            size = table_bytes(conn, tables) if compression == PLAIN else None
+            with (
+                ThreadPoolExecutor(2) as pool,
+                self._tools.dump(
+                    self._database,
+                    folder,
+                    schemas=schemas,
+                    snapshot=snapshot,
+                    jobs=jobs,
+                    compression=compression,
+                    lock_within_ms=10 * self._patience.lock_within_ms,
+                ) as dump,
+            ):
+                proofs = self._prove_meanwhile(pool, dump, conn, catalog, GrowingFolder(folder), size)
         return Dumped(
             schemas=tuple(schemas),
-            left_out=tuple(left_out),
-            missing=(*(f"schema {schema}" for schema in missing), *(f"table {table}" for table in absent)),
+            left_out=left_out.words,
+            missing=(*(f"schema {schema}" for schema in missing), *(f"table {table}" for table in proofs.absent)),
             relations=tuple(catalog),
-            tables=counted,
+            tables=proofs.critical,
+            others=proofs.others,
+            unproved=proofs.unproved,
+            sequences=counted,
+            extensions=left_out.extensions,
+            rights=left_out.rights,
+            roles=left_out.roles,
             wal_position=position,
             jobs=jobs,
         )
+
+    def _prove_meanwhile(
+        self,
+        pool: Executor,
+        dump: Dump,
+        conn: Connection,
+        catalog: list[Relation],
+        growing: GrowingFolder,
+        size: int | None,
+    ) -> TableProofs:
+        """Take the fingerprints and measure the files while the dump is written, which mostly keeps one core busy."""
+        dumping = pool.submit(dump.wait, DUMP_WITHIN_S)
+        proving = pool.submit(prove_tables, conn, catalog, self._playbook, others_within_s=self._proofs_within_s)
+        try:
+            while not (dumping.done() and proving.done()):
+                if dumping.done():
+                    dumping.result()
+                if proving.done():
+                    proving.result()
+                grown = growing.follow()
+                self._advance("dumping the database", growing.bytes, size)
+                if not grown:
+                    under_way: list[Future[Any]] = [each for each in (dumping, proving) if not each.done()]
+                    wait(under_way, LOOK_EVERY_S, FIRST_COMPLETED)
+            dumping.result()
+            self.measured = growing.measured()
+            return proving.result()
+        except BaseException:
+            conn.cancel_safe()
+            raise
 
     def _lock(self, conn: Connection, tables: list[Relation]) -> None:
         """All at once, before the snapshot: LOCK takes none by itself. Waits as long as the connection's limit."""
@@ -154,42 +229,16 @@ def _snapshot(conn: Connection) -> tuple[str, str | None]:
     return row[0], row[1]
 
 
-def _count_critical(conn: Connection, playbook: Playbook) -> tuple[dict[str, TableRecord], list[str]]:
-    """The critical tables as the snapshot has them, by the playbook's names, and those that are not there."""
-    found: dict[str, TableRecord] = {}
-    absent = []
-    for name in playbook.database.critical_tables:
-        table = find_table(conn, name.split("."), playbook.database.schemas)
-        if table is None:
-            absent.append(name)
-            continue
-        parts = storing_parts(conn, table)
-        if conn.info.server_version >= FINGERPRINTS_SINCE:
-            taken = fingerprint(conn, f"{table.schema}.{table.name}")
-            found[name] = TableRecord(
-                table=table, parts=parts, rows=taken.rows, columns=taken.columns, digest=taken.digest
-            )
-        else:
-            found[name] = TableRecord(table=table, parts=parts, rows=count_rows(conn, table))
-    return found, absent
-
-
-def _left_out(conn: Connection, schemas: list[str]) -> list[str]:
-    """Of the database, what is in none of these schemas, in words."""
-    rows = conn.execute(
+def table_bytes(conn: Connection, tables: list[Relation]) -> int:
+    """Of the tables' rows on the server, indexes apart: about as much as a plain dump of them."""
+    row = conn.execute(
         """
-        SELECT 'schema ' || nspname
-        FROM pg_namespace
-        WHERE nspname <> ALL (%(schemas)s) AND nspname NOT LIKE 'pg\\_%%' AND nspname <> 'information_schema'
-        UNION ALL
-        SELECT 'extension ' || extname
-        FROM pg_extension
-        WHERE extname <> 'plpgsql'
-        UNION ALL
-        SELECT 'large objects'
-        WHERE EXISTS (SELECT FROM pg_largeobject_metadata)
-        ORDER BY 1
+        SELECT coalesce(sum(pg_table_size(c.oid)), 0)::bigint
+        FROM pg_class c
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest(%(schemas)s::text[], %(names)s::text[]))
         """,
-        {"schemas": schemas},
-    ).fetchall()
-    return [row[0] for row in rows]
+        {"schemas": [each.schema for each in tables], "names": [each.name for each in tables]},
+    ).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -19,8 +19,8 @@ from toolkit.errors import BackupError, ToolkitError
 from toolkit.incident import Incident
 from toolkit.playbook import pg_bindir
 from toolkit.rollback.backup.aside import free_bytes, keep_private, written_aside
-from toolkit.rollback.backup.conditions import PACKED, compression_for, condition_checks, database_bytes
-from toolkit.rollback.backup.database_dump import DatabaseDump
+from toolkit.rollback.backup.conditions import compression_for, condition_checks, database_bytes
+from toolkit.rollback.backup.database_dump import PACKED, Advance, DatabaseDump
 from toolkit.rollback.backup.inspection import NEEDED, inspect_folder
 from toolkit.rollback.backup.manifest import (
     DATABASE_FOLDER,
@@ -37,6 +37,10 @@ MADE, BEGUN, FAILED = "backup.made", "backup.begun", "backup.failed"
 FOLDER = "backup"
 
 
+def _silent(_what: str, _done: float, _of: float | None) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Backup:
     """A folder that was found to be a whole backup. `manifest_sha256` is what the journal keeps of it."""
@@ -47,9 +51,19 @@ class Backup:
 
 
 def make_backup(
-    systems: Systems, folder: Path, *, incident: Incident, actor: str, patience: Patience | None = None
+    systems: Systems,
+    folder: Path,
+    *,
+    incident: Incident,
+    actor: str,
+    patience: Patience | None = None,
+    proofs_within_s: float | None = None,
+    advance: Advance = _silent,
 ) -> Backup:
     """Back the target up into `folder`, which must not exist, and journal it.
+
+    `proofs_within_s` bounds the fingerprints of tables that are not critical: those whose turn comes later are named in
+    the manifest as unproved. `advance` is told how many bytes are written, of how many.
 
     Raises BackupError when a condition is not met, when it cannot be made whole or cannot be read afterwards, and
     DatabaseError when the database does not answer. `folder` does not exist then.
@@ -66,7 +80,15 @@ def make_backup(
     told = _told_folder(folder, incident)
     incident.record(BEGUN, {"folder": told}, actor=actor)
     try:
-        backup = _make(systems, folder, incident, actor, tools, patience or Patience())
+        dump = DatabaseDump(
+            systems.database,
+            systems.playbook,
+            tools,
+            patience or Patience(),
+            proofs_within_s=proofs_within_s,
+            advance=advance,
+        )
+        backup = _make(systems, folder, incident, actor, tools, dump)
     except (ToolkitError, OSError, KeyboardInterrupt) as error:
         said = error.what if isinstance(error, ToolkitError) else str(error) or "it was interrupted"
         incident.record(FAILED, {"folder": told, "error": said}, actor=actor)
@@ -145,6 +167,8 @@ class MadeBackup:
             "took": f"{manifest.seconds:.1f} s",
             "schemas": ", ".join(manifest.schemas),
             **{f"table {name}": f"{table.rows:,} rows" for name, table in manifest.tables.items()},
+            "other tables": f"{len(manifest.others)}, {sum(each.rows for each in manifest.others.values()):,} rows",
+            **({"not fingerprinted": ", ".join(manifest.unproved)} if manifest.unproved else {}),
             **{name: f"not in it: {why}" for name, why in manifest.unread.items()},
             **({"left out": ", ".join(manifest.left_out)} if manifest.left_out else {}),
             **({"was not there": ", ".join(manifest.missing)} if manifest.missing else {}),
@@ -173,12 +197,11 @@ def emergency_backup(systems: Systems, incident: Incident, *, actor: str) -> Eme
     return EmergencyBackup(systems, incident, actor)
 
 
-def _make(systems: Systems, folder: Path, incident: Incident, actor: str, tools: PgTools, patience: Patience) -> Backup:
+def _make(systems: Systems, folder: Path, incident: Incident, actor: str, tools: PgTools, dump: DatabaseDump) -> Backup:
     began, created_at = time.monotonic(), utc_now()
     server = systems.database.identity()
     compression = compression_for(database_bytes(systems), free_bytes(folder))
     with written_aside(folder) as aside:
-        dump = DatabaseDump(systems.database, systems.playbook, tools, patience)
         dumped = dump.into(aside / DATABASE_FOLDER, compression=PACKED if compression is None else compression)
         unread, names = write_states(systems, aside)
         manifest = Manifest(
@@ -191,7 +214,7 @@ def _make(systems: Systems, folder: Path, incident: Incident, actor: str, tools:
             compression=PACKED if compression is None else compression,
             unread=unread,
             environment_names=names,
-            files=checksums(aside),
+            files=checksums(aside, dump.measured),
             seconds=round(time.monotonic() - began, 3),
             **{name: getattr(dumped, name) for name in dumped.__dataclass_fields__},
         )

@@ -7,7 +7,8 @@ fingerprints, is shown by a rehearsal. It reads every file and changes none.
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from toolkit.adapters.pgtools import Contents, PgTools
+from toolkit.adapters.pgtools import PgTools
+from toolkit.adapters.pgtools_words import Contents
 from toolkit.adapters.postgres import ServerIdentity
 from toolkit.checks import Check, CheckResult, Finding, failed, judge, passed, run_checks, unknown
 from toolkit.errors import BackupError
@@ -18,8 +19,8 @@ from toolkit.rollback.backup.manifest import (
     FileRecord,
     Manifest,
     checksums,
+    data_file,
     differences,
-    dumped_rows,
     read_manifest,
 )
 from toolkit.rollback.relations import Relation
@@ -55,11 +56,12 @@ def inspect_folder(
     except BackupError as error:
         what = error.what
         return run_checks([Check("manifest", AREA, lambda: failed(what))])
-    archive = _Archive(folder, manifest, tools)
+    files = known or checksums(folder)
+    archive = _Archive(folder, manifest, tools, files)
     looks: list[tuple[str, Callable[[], Finding]]] = [
         ("manifest", lambda: _described(manifest)),
         ("server", lambda: _server(manifest, server)),
-        ("checksums", lambda: _checksums(manifest, known or checksums(folder))),
+        ("checksums", lambda: _checksums(manifest, files)),
         ("archive", archive.readable),
         ("rows", archive.rows),
         ("completeness", lambda: _complete(manifest)),
@@ -72,8 +74,8 @@ def inspect_folder(
 class _Archive:
     """The dump in a backup, held against the catalog and the counts of its manifest."""
 
-    def __init__(self, folder: Path, manifest: Manifest, tools: PgTools) -> None:
-        self._folder, self._manifest, self._tools = folder, manifest, tools
+    def __init__(self, folder: Path, manifest: Manifest, tools: PgTools, files: Mapping[str, FileRecord]) -> None:
+        self._folder, self._manifest, self._tools, self._files = folder, manifest, tools, files
         self._contents: Contents | None = None
 
     def readable(self) -> Finding:
@@ -97,22 +99,27 @@ class _Archive:
         return passed(f"{told}, with all {len(self._manifest.relations)} tables, sequences and views of the catalog")
 
     def rows(self) -> Finding:
-        """The data files of the critical tables hold as many rows as were counted in the same snapshot."""
-        told, wrong = [], []
-        for name, record in self._manifest.tables.items():
+        """The data files of all tables hold as many rows as were counted in the same snapshot."""
+        manifest = self._manifest
+        if not manifest.tables:
+            return failed("none of the critical tables was there")
+        wrong = []
+        for name, record in [*manifest.tables.items(), *manifest.others.items()]:
             counts = [self._rows_of(part) for part in record.parts]
             found = None if None in counts else sum(count or 0 for count in counts)
-            told.append(f"{name} {record.rows:,}")
             if found != record.rows:
                 dumped = "torn" if found is None else f"{found:,}"
                 wrong.append(f"{name}: {record.rows:,} counted, {dumped} in the dump")
-        if not self._manifest.tables:
-            return failed("none of the critical tables was there")
-        return failed("; ".join(wrong)) if wrong else passed(", ".join(told))
+        if wrong:
+            return failed("; ".join(wrong[:5]))
+        told = ", ".join(f"{name} {record.rows:,}" for name, record in manifest.tables.items())
+        rest = f"; {len(manifest.others)} other tables likewise" if manifest.others else ""
+        return passed(f"{told}{rest}")
 
     def _rows_of(self, table: Relation) -> int | None:
         number = self._read().find("TABLE DATA", table.schema, table.name)
-        return None if number is None else dumped_rows(self._folder, number)
+        file = None if number is None else data_file(self._files, number)
+        return None if file is None else file.rows
 
     def _read(self) -> Contents:
         if self._contents is None:

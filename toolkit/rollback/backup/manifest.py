@@ -4,28 +4,27 @@ Owns the manifest's form, writing it last, and holding a folder against it. It h
 digests, names.
 """
 
-import gzip
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from toolkit.adapters.postgres import ServerIdentity
 from toolkit.errors import BackupError
+from toolkit.rollback.backup.left_out import Extension, SchemaRights, SequenceRecord
+from toolkit.rollback.backup.measuring import Measure, measure_files
 from toolkit.rollback.relations import Relation
 
 MANIFEST_FILE = "manifest.json"
 DATABASE_FOLDER = "database"
 MIGRATION_FILE = "migration-state.json"
 DEPLOYMENTS_FILE = "deployments.json"
-FORM: Literal["rollback-drills backup, form 1"] = "rollback-drills backup, form 1"
-_CHUNK = 1024 * 1024
-_READERS = 2
+VERIFIED_FILE = "verified.json"  # beside it, and no part of it: what later looks at it found
+FORM: Literal["rollback-drills backup, form 2"] = "rollback-drills backup, form 2"
 
 
 class _Record(BaseModel):
@@ -33,14 +32,17 @@ class _Record(BaseModel):
 
 
 class FileRecord(_Record):
+    """`rows`: how many a table's data file holds; None for every other file, and for one that is torn."""
+
     bytes: int
     sha256: str
+    rows: int | None = None
 
 
 class TableRecord(_Record):
-    """A critical table in the snapshot of the dump. `digest` as in a fingerprint over `columns`; None: not taken.
+    """A table in the snapshot of the dump. `digest` as in a fingerprint over `columns`; None: not taken.
 
-    `parts` are the tables that store its rows: itself, or its partitions.
+    `parts` are the tables that store its rows: itself, its partitions, or those that inherit from it.
     """
 
     table: Relation
@@ -55,9 +57,14 @@ class Manifest(_Record):
 
     `left_out` tells what of the database is not in it. `missing` are schemas and critical tables of the playbook that
     were not there. `unread` tells why the migration state or the deployments are not in it, by file.
+
+    `tables` are the critical ones by the playbook's names, `others` all others that store rows as `schema.table`;
+    `unproved` are those of them whose fingerprint was not taken, as that would have taken too long. `sequences` were
+    read before the snapshot, which has none: a restored one stands there or further on. `extensions`, `rights` and
+    `roles` are what a dump of schemas leaves out and a restore on another server needs.
     """
 
-    form: Literal["rollback-drills backup, form 1"] = FORM
+    form: Literal["rollback-drills backup, form 2"] = FORM
     created_at: datetime
     incident: str
     actor: str
@@ -72,6 +79,12 @@ class Manifest(_Record):
     jobs: int
     relations: tuple[Relation, ...]
     tables: Mapping[str, TableRecord]
+    others: Mapping[str, TableRecord]
+    unproved: tuple[str, ...]
+    sequences: tuple[SequenceRecord, ...]
+    extensions: tuple[Extension, ...]
+    rights: tuple[SchemaRights, ...]
+    roles: tuple[str, ...]
     unread: Mapping[str, str]
     environment_names: tuple[str, ...] | None
     seconds: float
@@ -81,6 +94,12 @@ class Manifest(_Record):
     def bytes(self) -> int:
         """Of all files but the manifest."""
         return sum(record.bytes for record in self.files.values())
+
+    @property
+    def every_table(self) -> dict[str, TableRecord]:
+        """All tables that store rows, the critical ones first, as `schema.table`."""
+        critical = {f"{each.table.schema}.{each.table.name}": each for each in self.tables.values()}
+        return critical | dict(self.others)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> str:
@@ -101,12 +120,17 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
         raise BackupError(f"{folder} is no backup of ours: its {MANIFEST_FILE} is something else") from None
 
 
-def checksums(folder: Path) -> dict[str, FileRecord]:
-    """Of every file in the folder and below, the manifest apart."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST_FILE)
-    with ThreadPoolExecutor(_READERS) as pool:
-        records = list(pool.map(_record, paths))
-    return {str(path.relative_to(folder)): record for path, record in zip(paths, records, strict=True)}
+def checksums(folder: Path, known: Mapping[Path, Measure] | None = None) -> dict[str, FileRecord]:
+    """Of every file in the folder and below, apart from the manifest and what later looks wrote beside it.
+
+    `known` are measures that were just taken; their files are not read again.
+    """
+    aside = {folder / MANIFEST_FILE, folder / VERIFIED_FILE}
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path not in aside)
+    measures = dict(known or {})
+    unread = [path for path in paths if path not in measures]
+    measures |= dict(zip(unread, measure_files(unread), strict=True))
+    return {str(path.relative_to(folder)): _record(measures[path]) for path in paths}
 
 
 def differences(recorded: Mapping[str, FileRecord], found: Mapping[str, FileRecord]) -> list[str]:
@@ -130,31 +154,11 @@ def sizes_differ(folder: Path, manifest: Manifest) -> bool:
     )
 
 
-def dumped_rows(folder: Path, dump_id: int) -> int | None:
-    """How many rows a table's data file holds, by its lines; None when the file is missing or torn."""
-    plain = folder / DATABASE_FOLDER / f"{dump_id}.dat"
-    packed = plain.with_name(f"{plain.name}.gz")
-    lines, tail = 0, b""
-    try:
-        with plain.open("rb") if plain.exists() else cast(IO[bytes], gzip.open(packed, "rb")) as file:
-            for chunk in _chunks(file):
-                lines += chunk.count(b"\n")
-                tail = (tail + chunk)[-64:]
-    except (OSError, EOFError):
-        return None
-    end = tail.rfind(b"\\.\n")  # what ends the data; a row cannot hold it, as COPY escapes the backslash
-    return None if end < 0 else lines - tail[end:].count(b"\n")
+def data_file(files: Mapping[str, FileRecord], dump_id: int) -> FileRecord | None:
+    """The file that holds a table's rows, plain or packed; None when there is none."""
+    plain = f"{DATABASE_FOLDER}/{dump_id}.dat"
+    return files.get(plain) or files.get(f"{plain}.gz")
 
 
-def _record(path: Path) -> FileRecord:
-    digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        for chunk in _chunks(file):
-            digest.update(chunk)
-            size += len(chunk)
-    return FileRecord(bytes=size, sha256=digest.hexdigest())
-
-
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    while chunk := file.read(_CHUNK):
-        yield chunk
+def _record(measure: Measure) -> FileRecord:
+    return FileRecord(bytes=measure.bytes, sha256=measure.sha256, rows=measure.rows)
