@@ -134,6 +134,23 @@ class PostgresServer:
         server.start()
         return server
 
+    @classmethod
+    def on_copy(
+        cls, home: Path, lifeline: Lifeline, template: Path, superuser_password: str, binaries: Binaries
+    ) -> Self:
+        """Start a server on a copy of the data folder `template`, which no server may be running on.
+
+        `home` is there and empty. The password is the one that the template was made with. Raises as `create`.
+        """
+        server = cls(home, binaries, lifeline, 0, superuser_password)
+        shutil.copytree(template, server.data)
+        for folder, _, files in os.walk(server.data):
+            server._give_away(Path(folder))
+            for file in files:
+                server._give_away(Path(folder, file))
+        server.start()
+        return server
+
     @property
     def data(self) -> Path:
         return self.home / "pgdata"

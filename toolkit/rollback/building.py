@@ -1,0 +1,147 @@
+"""Going up as the migration tool does, on a scratch server: the schema that a folder of migrations makes.
+
+Owns the way each up runs: its file in one transaction, singly where the server or its author wants that, as the
+schema's owner. What cannot be built here (an extension that this server lacks, and what hangs on it) is told as a
+problem and left out; anything else that fails ends the building. It never runs on a target.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from toolkit.adapters.postgres import Connection, Database, sql
+from toolkit.errors import DatabaseError
+from toolkit.rollback.down_sql import transaction_control
+from toolkit.rollback.migrations import Migration, MigrationFolder, Script
+from toolkit.rollback.sql_lexer import SqlError, Statement, cut
+
+IN_TRANSACTION, NEW_LABEL, UNDEFINED_OBJECT, NO_RIGHT = "25001", "55P04", "42704", "42501"
+_ROLE = re.compile(r'role "(?P<role>.+)" does not exist')
+ROLES_AT_MOST = 50
+
+
+class Building:
+    """Migrations run one after the other on one database. `problems` and `notes` grow."""
+
+    def __init__(self, database: Database, owner: str, problems: list[str]) -> None:
+        self._database, self._owner = database, owner
+        self.problems, self.notes = problems, list[str]()
+
+    def up(self, folder: MigrationFolder, above: int | None, version: int | None) -> None:
+        """Run the ups above `above` up to `version`, and write the state table. Stops at one that cannot be built."""
+        wanted = [] if version is None else list(reversed(folder.between(above, version)))
+        for at, migration in enumerate(wanted):
+            if wrong := self._apply(migration):
+                later = f"; {', '.join(each.label for each in wanted[at + 1 :])} not tried" if wanted[at + 1 :] else ""
+                self.problems.append(f"migration {migration.label} could not be built: {wrong}{later}")
+                return
+
+    def _apply(self, migration: Migration) -> str:
+        """Why it could not be built; '' when it was, problems apart."""
+        script = migration.up
+        if script is None:
+            return "it has no up"
+        if script.problem:
+            return f"its up {script.problem}"
+        try:
+            script.statements  # noqa: B018 - it raises for what no server would take
+        except SqlError as error:
+            return str(error)
+        for _ in range(ROLES_AT_MOST):
+            try:
+                self._run(script)
+                return ""
+            except DatabaseError as error:
+                if not self._create_role(error):
+                    return self._leniently(migration, script, error)
+        return "it names too many roles"
+
+    def _run(self, script: Script) -> None:
+        """As the tool would. Raises DatabaseError; a file that runs in one transaction leaves nothing then."""
+        if not runs_singly(script):
+            try:
+                with self._transaction() as conn:
+                    conn.execute(script.content)
+                return
+            except DatabaseError as error:
+                if error.sqlstate not in (IN_TRANSACTION, NEW_LABEL):
+                    raise
+        with self._database.singly(lock_within_ms=0) as conn:
+            self._become_owner(conn)
+            for _, text in cut(script.content.decode()):
+                conn.execute(text.encode())
+
+    def _leniently(self, migration: Migration, script: Script, failure: DatabaseError) -> str:
+        """Statement by statement, without those that want what this server lacks. '' when it went on to the end."""
+        if runs_singly(script):
+            return failure.what
+        with self._transaction() as conn:
+            for statement, text in cut(script.content.decode()):
+                wrong = self._try(conn, statement, text)
+                if wrong is None:
+                    continue
+                if not (self.problems or _is_extension(statement)):
+                    return wrong
+                line = statement.line + script.first_line - 1
+                self.problems.append(f"migration {migration.label}, line {line} ({_verb(statement)}): {wrong}")
+        return ""
+
+    def _try(self, conn: Connection, statement: Statement, text: str) -> str | None:
+        """Run one statement in a savepoint; what the server said against it. Extensions may need a superuser."""
+        wrong = _refusal(conn, text)
+        if wrong is not None and _is_extension(statement) and self._owner:
+            conn.execute("RESET ROLE")
+            wrong = _refusal(conn, text)
+            self._become_owner(conn)
+        return wrong
+
+    def _create_role(self, error: DatabaseError) -> bool:
+        """Create the role that a statement missed. Whether that was what was wrong."""
+        named = _ROLE.search(error.what)
+        if error.sqlstate != UNDEFINED_OBJECT or named is None:
+            return False
+        with self._database.writing() as conn:
+            role = sql.Identifier(named["role"])
+            conn.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(role))
+            if self._owner:
+                conn.execute(sql.SQL("GRANT {} TO {}").format(role, sql.Identifier(self._owner)))
+        self.notes.append(f"role {named['role']} was created for it")
+        return True
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._database.writing(lock_within_ms=0) as conn:
+            self._become_owner(conn)
+            yield conn
+
+    def _become_owner(self, conn: Connection) -> None:
+        if self._owner:
+            conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._owner)))
+
+
+def runs_singly(script: Script) -> bool:
+    """Whether its statements run one by one: its author wants no transaction, it has its own, or the server refuses."""
+    return not script.transactional or bool(script.alone) or bool(transaction_control(script.statements))
+
+
+def _refusal(conn: Connection, text: str) -> str | None:
+    """What the server says against a statement, which then has left nothing; None when it ran."""
+    conn.execute("SAVEPOINT statement")
+    try:
+        conn.execute(text.encode())
+    except Exception as error:
+        primary = getattr(getattr(error, "diag", None), "message_primary", None)
+        if primary is None:
+            raise
+        conn.execute("ROLLBACK TO SAVEPOINT statement")
+        return str(primary)
+    conn.execute("RELEASE SAVEPOINT statement")
+    return None
+
+
+def _is_extension(statement: Statement) -> bool:
+    return statement.begins("create", "extension")
+
+
+def _verb(statement: Statement) -> str:
+    return " ".join(token.text.upper() for token in statement.tokens[:2] if token.is_name)
