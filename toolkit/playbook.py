@@ -74,7 +74,12 @@ class Monitoring(_Section):
 
 
 class TargetNames(_Section):
-    """A target by the *names* of the variables that hold what is needed to reach it."""
+    """A target by the *names* of the variables that hold what is needed to reach it.
+
+    `migrations_folder` and `backups_folder` may name variables that hold folders: one to read instead of `migrations`,
+    and the one that scheduled backups are in. `statement_log_env`: where the application keeps a log of its latest
+    statements, a file or a folder of them, which tells whether other code fits a schema. Their variables may be unset.
+    """
 
     production: bool
     sandbox: bool = False
@@ -87,6 +92,9 @@ class TargetNames(_Section):
     webhook_secret_env: VariableName = "WHOP_WEBHOOK_SECRET"
     cron_secret_env: VariableName = "CRON_SECRET"
     migrations: Path
+    migrations_folder: VariableName | None = None
+    backups_folder: VariableName | None = None
+    statement_log_env: VariableName | None = None
     monitoring: Monitoring = Monitoring()
 
 
@@ -95,6 +103,9 @@ class Database(_Section):
 
     `references`: column by the column in which each of its values must be found, foreign key or not. `quiet_tables`:
     small tables that change now and then, by the column that then changes with them. `queue_schema`: pg-boss's.
+    `application_roles`: as whom the application writes, itself or as a member; () where the grants tell. A freeze takes
+    everybody's write privileges away but those of `freeze_exempt_roles`. `deployment_role`: as whom a deployment asks
+    the database, its `{schema_version}` or `{deployment}` filled in; deployments that share a role cannot be told apart.
     """
 
     critical_tables: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -106,6 +117,19 @@ class Database(_Section):
     references: Mapping[str, str] = {}
     quiet_tables: Mapping[str, str] = {}
     queue_schema: str | None = None
+    application_roles: tuple[str, ...] = ()
+    freeze_exempt_roles: tuple[str, ...] = ()
+    deployment_role: str | None = None
+
+
+class Freeze(_Section):
+    """In which order frozen writes are released: tables (`table`, `schema.table` or `schema.*`) by stage.
+
+    Without a line for a stage: `webhooks` is the events' table, what an event leaves traces in, and what references
+    these; `reminders` the job queue's schema; `everything` always the rest.
+    """
+
+    stages: Mapping[Literal["webhooks", "reminders"], tuple[str, ...]] = {}
 
 
 class Endpoints(_Section):
@@ -185,6 +209,7 @@ class Playbook(_Section):
     database: Database
     endpoints: Endpoints
     thresholds: Thresholds
+    freeze: Freeze = Freeze()
     verification: Verification = Verification()
     severity: Mapping[Severity, SeverityRule]
     contacts: tuple[Contact, ...] = ()
@@ -215,7 +240,7 @@ class Playbook(_Section):
             raise UsageError(f"There is no target {chosen!r} in the playbook", next=f"use {', '.join(self.targets)}")
         names = self.targets[chosen]
         found = dict(_sandbox_environment(given)) | dict(given) if names.sandbox else dict(given)
-        wanted = {field: value for field, value in names if field.endswith("_env")}
+        wanted = {field: value for field, value in names if field.endswith("_env") and field != "statement_log_env"}
         if missing := sorted(variable for variable in wanted.values() if not found.get(variable)):
             start = " (or start one: toolkit sandbox start)" if names.sandbox else ""
             raise UsageError(
@@ -224,7 +249,11 @@ class Playbook(_Section):
                 state="nothing was done",
                 next=f"export {'it' if len(missing) == 1 else 'them'}{start}, then repeat the command",
             )
-        return _resolve(chosen, names, {field: found[variable] for field, variable in wanted.items()}, self.folder)
+        optional = ("migrations_folder", "backups_folder", "statement_log_env")
+        folders = {name: found.get(getattr(names, name) or "") for name in optional}
+        return _resolve(
+            chosen, names, {field: found[variable] for field, variable in wanted.items()}, self.folder, folders
+        )
 
 
 class Target(BaseModel):
@@ -244,6 +273,8 @@ class Target(BaseModel):
     webhook_secret: SecretStr
     cron_secret: SecretStr
     migrations: Path
+    backups: Path | None = None
+    statement_log: Path | None = None
     monitoring: Monitoring
 
 
@@ -300,7 +331,9 @@ def _sandbox_environment(environ: Mapping[str, str]) -> Mapping[str, str]:
     return dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
 
 
-def _resolve(name: str, names: TargetNames, values: Mapping[str, str], folder: Path) -> Target:
+def _resolve(
+    name: str, names: TargetNames, values: Mapping[str, str], folder: Path, folders: Mapping[str, str | None]
+) -> Target:
     settings = {field.removesuffix("_env"): value for field, value in values.items()}
     for secret in ("database_url", "vercel_token", "webhook_secret", "cron_secret"):
         keep_secret(settings[secret])
@@ -308,7 +341,9 @@ def _resolve(name: str, names: TargetNames, values: Mapping[str, str], folder: P
         name=name,
         production=names.production,
         sandbox=names.sandbox,
-        migrations=folder / names.migrations,
+        migrations=folder / (folders["migrations_folder"] or names.migrations),
+        backups=folder / folders["backups_folder"] if folders["backups_folder"] else None,
         monitoring=names.monitoring,
+        statement_log=folder / folders["statement_log_env"] if folders["statement_log_env"] else None,
         **settings,
     )
