@@ -4,9 +4,11 @@ Shared by whoever watches, verifies and assesses, so that all of them count alik
 knows tables only by the names that the playbook gives.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from toolkit.adapters.postgres import Connection, sql
+from toolkit.adapters.state_tables import choose, find_state_tables, read_table
+from toolkit.errors import RollbackError
 
 DEFAULT_SCHEMA = "public"
 FLOW_QUARTERS = 4
@@ -14,10 +16,15 @@ FLOW_QUARTERS = 4
 
 @dataclass(frozen=True)
 class MigrationState:
-    """What the state table says. None: it cannot be told from this table."""
+    """What the state table says. `version` None: no migration is applied, or, where `dirty` is None, it cannot be told.
+
+    `trouble` is why it cannot.
+    """
 
     version: int | None
     dirty: bool | None
+    tool: str | None = field(default=None, compare=False)
+    trouble: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -81,20 +88,15 @@ def exists(conn: Connection, name: str) -> bool:
 
 
 def migration_state(conn: Connection, state_table: str) -> MigrationState:
-    """Read golang-migrate's state table. A table of another tool, or none, tells nothing."""
-    schema, table = split_name(state_table)
-    columns = conn.execute(
-        """
-        SELECT column_name::text
-        FROM information_schema.columns
-        WHERE table_schema = %(schema)s AND table_name = %(table)s
-        """,
-        {"schema": schema, "table": table},
-    ).fetchall()
-    if not {("version",), ("dirty",)} <= set(columns):
-        return MigrationState(None, None)
-    row = conn.execute(sql.SQL("SELECT version, dirty FROM {}").format(relation(state_table))).fetchone()
-    return MigrationState(int(row[0]), bool(row[1])) if row else MigrationState(0, False)
+    """What the state table says, whichever known tool keeps it: the one that is named, or the only one there is."""
+    try:
+        found = choose(find_state_tables(conn), state_table)
+        recorded = read_table(conn, found)
+    except RollbackError as error:
+        return MigrationState(None, None, trouble=error.what)
+    if recorded.unnumbered:
+        return MigrationState(None, None, found.tool, f"{found.tool} gives its versions no number: {recorded}")
+    return MigrationState(recorded.version, recorded.dirty, found.tool)
 
 
 def event_flow(conn: Connection, table: str, time: str, span_s: float) -> Flow:

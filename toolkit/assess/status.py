@@ -60,11 +60,12 @@ def _migrations(views: Views) -> Finding:
     if views.database.value is None:
         return unknown(views.database.trouble or "not seen")
     state, stable = views.database.value.migration, views.database.value.stable
-    if state.version is None:
-        return unknown("the state table is not one that can be read")
+    if state.dirty is None:
+        return unknown(state.trouble or "the state table is not one that can be read")
+    said = "no migration" if state.version is None else f"version {state.version}"
     if stable is None:
-        return unknown(f"version {state.version}; no version was ever recorded as verified")
-    words = f"version {state.version}, last verified {stable.version}{', marked dirty' if state.dirty else ''}"
+        return unknown(f"{said}; no version was ever recorded as verified")
+    words = f"{said}, last verified {stable.version}{', marked dirty' if state.dirty else ''}"
     return judge(not state.dirty and state.version == stable.version, words)
 
 

@@ -65,20 +65,22 @@ def schema_checks(systems: Systems, expectation: Expectation) -> list[Check]:
 
 
 def _version(migrations: Once[MigrationState], expectation: Expectation) -> Finding:
-    version = migrations.seen().version
-    if version is None:
-        return unknown("the state table does not tell a version")
+    state = migrations.seen()
+    if state.dirty is None:
+        return unknown(state.trouble or "the state table does not tell a version")
+    said = "no migration" if state.version is None else f"version {state.version}"
     if expectation.migration_version is None:
-        return unknown(f"version {version}; nobody said which to expect")
+        return unknown(f"{said}; nobody said which to expect")
     expected = expectation.migration_version
-    return judge(version == expected, f"version {version}, expected {expected}")
+    return judge(state.version == expected, f"{said}, expected {expected}")
 
 
 def _dirty(migrations: Once[MigrationState]) -> Finding:
     state = migrations.seen()
     if state.dirty is None:
-        return unknown("the state table does not tell whether a migration failed")
-    return judge(not state.dirty, f"version {state.version} is marked {'dirty' if state.dirty else 'clean'}")
+        return unknown(state.trouble or "the state table does not tell whether a migration failed")
+    said = "no migration" if state.version is None else f"version {state.version}"
+    return judge(not state.dirty, f"{said} is marked {'dirty' if state.dirty else 'clean'}")
 
 
 def _as_before(expectation: Expectation, now: SchemaSignature, kinds: Sequence[str]) -> Finding:

@@ -33,9 +33,10 @@ def conn(churn_database: ServiceDatabase) -> Iterator[Connection]:
 @pytest.mark.parametrize(
     ("table", "state"),
     [
-        ("(version bigint, dirty boolean)", MigrationState(0, False)),
+        ("(version bigint, dirty boolean)", MigrationState(None, False)),  # no migration, and never 0
         ("AS SELECT 9::bigint AS version, true AS dirty", MigrationState(9, True)),
-        ("(version varchar)", MigrationState(None, None)),  # dbmate's table has the same name
+        ("AS SELECT '20240101000000'::varchar AS version", MigrationState(20240101000000, False)),  # dbmate's
+        ("AS SELECT 'x' AS id", MigrationState(None, None)),
         (None, MigrationState(None, None)),
     ],
 )

@@ -1,0 +1,31 @@
+"""Reading the live state: the table alone, or held against a folder."""
+
+from dataclasses import replace
+
+from toolkit.adapters.postgres import Database
+from toolkit.adapters.state_tables import Found, Recorded, choose, find_state_tables, read_table
+from toolkit.rollback.migrations import MigrationFolder
+from toolkit.rollback.state_tables.state import MigrationState, against
+
+
+def read_state(database: Database, folder: MigrationFolder, named: str) -> MigrationState:
+    """What the live database says, held against the folder.
+
+    `named` is the playbook's state table, which settles it where there are several. Raises RollbackError when there is
+    none and when it cannot be told which; DatabaseError when nobody answers.
+    """
+    found, recorded = read_recorded(database, named)
+    return against(found, recorded, folder)
+
+
+def read_recorded(database: Database, named: str, folder: MigrationFolder | None = None) -> tuple[Found, Recorded]:
+    """The state table and what it says; `version` is one of the folder's, where a folder is given.
+
+    Without one it is the tool's own number, or how many are applied. Raises as `read_state` does.
+    """
+    with database.reading() as conn:
+        found = choose(find_state_tables(conn), named, target=database.target)
+        recorded = read_table(conn, found, target=database.target)
+    if folder is not None:
+        recorded = replace(recorded, version=against(found, recorded, folder).version)
+    return found, recorded
