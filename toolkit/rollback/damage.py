@@ -11,8 +11,9 @@ class Damage:
     """Damaged rows of one table.
 
     `table` is `table` or `schema.table`. `columns` are those whose values are wrong; () means whole rows. `condition`
-    is SQL over the table's columns; None: every row. `xids` are the transactions that did it, as `xmin` shows them
-    (text of a 32-bit xid); () where they are not known. `verb`: what was done to the rows.
+    is SQL over the table's columns, as the row was before the damage or is after it; None: every row. `xids` are the
+    transactions that did it, as `xmin` shows them (text of a 32-bit xid); () where they are not known. `verb`: what was
+    done to the rows. `written`: for a column of `columns`, what the damage wrote, as SQL over the row as it was before.
     """
 
     table: str
@@ -20,3 +21,4 @@ class Damage:
     condition: str | None = None
     xids: tuple[str, ...] = ()
     verb: str = "overwritten"  # or 'deleted', 'inserted'
+    written: tuple[tuple[str, str], ...] = ()

@@ -1,0 +1,159 @@
+"""The merge of a damaged and a restored schema, rule by rule, on a real PostgreSQL."""
+
+from collections.abc import Iterator
+
+import pytest
+from merge_sides import Sides
+
+from toolkit.drill.database import ServiceDatabase
+from toolkit.errors import UsageError
+from toolkit.rollback.damage import Damage
+
+TABLES = """
+    CREATE TYPE mood AS ENUM ('calm', 'busy');
+    CREATE TABLE company (id integer PRIMARY KEY, name text NOT NULL UNIQUE, mood mood NOT NULL DEFAULT 'calm');
+    CREATE TABLE item (
+        id integer PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+        company integer REFERENCES company ON DELETE CASCADE,
+        price numeric NOT NULL CHECK (price >= 0),
+        note json,
+        double numeric GENERATED ALWAYS AS (price * 2) STORED
+    );
+"""
+BACKED_UP = """
+    INSERT INTO company VALUES (1, 'a', 'calm'), (2, 'b', 'busy'), (3, 'c', 'calm');
+    INSERT INTO item (company, price, note) VALUES (1, 10, '{}'), (1, 20, '[1]'), (2, 30, null);
+"""
+
+
+@pytest.fixture
+def sides(churn_database: ServiceDatabase) -> Iterator[Sides]:
+    both = Sides(churn_database.owner_url, TABLES)
+    both.both(BACKED_UP)
+    yield both
+    both.conn.close()
+
+
+def test_nothing_changed_changes_nothing(sides: Sides) -> None:
+    merged = sides.merge()
+    assert [(each.table, each.inserted, each.changed, each.deleted) for each in merged.tables] == [
+        ("public.company", 0, 0, 0),
+        ("public.item", 0, 0, 0),
+    ]
+    assert merged.conflicts == 0
+
+
+def test_everything_since_the_backup_is_carried_over(sides: Sides) -> None:
+    sides.run(
+        "live",
+        """
+        INSERT INTO company VALUES (4, 'd', 'busy');
+        INSERT INTO item (company, price) VALUES (4, 1.50), (1, 2);
+        UPDATE item SET price = 10.0 WHERE id = 1;
+        UPDATE item SET note = '[2]' WHERE id = 2;
+        DELETE FROM company WHERE id = 2;
+        """,
+    )
+    merged = sides.merge()
+    for query in ("SELECT * FROM company ORDER BY id", "SELECT item::text FROM item ORDER BY id"):
+        assert sides.rows(query) == sides.rows(query, "live")
+    item = merged.of("item")
+    assert (item.inserted, item.changed, merged.of("company").deleted) == (2, 2, 1)
+    assert sides.rows("INSERT INTO item (price) VALUES (1) RETURNING id") == [(6,)]
+
+
+def test_the_damaged_column_comes_from_the_backup_and_the_others_from_the_live_row(sides: Sides) -> None:
+    sides.run("live", "UPDATE item SET note = '[9]' WHERE id = 3")
+    xid = sides.run("live", "UPDATE item SET price = 0")
+    sides.run("live", "UPDATE item SET price = 7 WHERE id = 2")
+    sides.merge(Damage("item", ("price",), None, (xid,), written=(("price", "0"),)))
+    assert sides.rows("SELECT id, price, note::text FROM item ORDER BY id") == [
+        (1, 10, "{}"),
+        (2, 7, "[1]"),
+        (3, 30, "[9]"),
+    ]
+    assert sides.listed() == {("3", "price", "older")}
+
+
+def test_rows_that_the_damage_deleted_come_back_and_are_listed(sides: Sides) -> None:
+    sides.run("live", "DELETE FROM item WHERE company = 1")
+    merged = sides.merge(Damage("item", condition="company = 1", verb="deleted"))
+    assert sides.rows("SELECT id FROM item ORDER BY id") == [(1,), (2,), (3,)]
+    assert merged.of("item").kept == 2
+    assert sides.listed() == {("1", "", "deletion"), ("2", "", "deletion")}
+
+
+def test_rows_that_the_damage_inserted_are_not_carried(sides: Sides) -> None:
+    sides.run("live", "INSERT INTO company VALUES (4, 'mine', 'calm')")
+    xid = sides.run("live", "INSERT INTO company SELECT id + 100, 'copy of ' || name, mood FROM company")
+    sides.run("live", "UPDATE company SET mood = 'busy' WHERE id = 101")
+    merged = sides.merge(Damage("company", xids=(xid,), verb="inserted"))
+    assert sides.rows("SELECT id FROM company ORDER BY id") == [(1,), (2,), (3,), (4,), (101,)]
+    assert merged.of("company").refused == 3
+    assert sides.listed() == {("101", "", "written-after")}
+
+
+def test_a_new_row_that_was_hit_is_carried_and_listed(sides: Sides) -> None:
+    sides.run("live", "INSERT INTO item (price) VALUES (5)")
+    xid = sides.run("live", "UPDATE item SET price = 0")
+    sides.run("live", "INSERT INTO item (price) VALUES (6)")
+    sides.merge(Damage("item", ("price",), None, (xid,), written=(("price", "0"),)))
+    assert sides.rows("SELECT id, price FROM item WHERE id > 3 ORDER BY id") == [(4, 0), (5, 6)]
+    assert sides.listed() == {("4", "price", "no-right-value")}
+
+
+def test_what_a_constraint_refuses_is_listed_and_aborts_nothing(sides: Sides) -> None:
+    sides.run("old", "ALTER TABLE item ADD CONSTRAINT cheap CHECK (price < 100)")
+    sides.run("live", "ALTER TABLE item DROP CONSTRAINT item_company_fkey; ALTER TYPE mood ADD VALUE 'new'")
+    sides.run(
+        "live",
+        """
+        INSERT INTO item (company, price) VALUES (1, 1000), (99, 1);
+        UPDATE company SET mood = 'new' WHERE id = 1;
+        """,
+    )
+    sides.merge()
+    assert sides.rows("SELECT id FROM item ORDER BY id") == [(1,), (2,), (3,)]
+    assert sides.listed() == {
+        ("4", "", "refused: cheap"),
+        ("5", "", "refused: item_company_fkey"),
+        ("1", "mood", "unfit"),
+    }
+
+
+def test_a_unique_value_that_came_again_is_a_conflict(sides: Sides) -> None:
+    sides.run("live", "DELETE FROM company WHERE id = 3")
+    sides.run("live", "INSERT INTO company VALUES (5, 'c', 'busy'); INSERT INTO item (company, price) VALUES (5, 1)")
+    sides.merge(Damage("company", condition="id = 3", verb="deleted"))
+    assert sides.rows("SELECT id FROM company ORDER BY id") == [(1,), (2,), (3,)]
+    assert sides.listed() == {
+        ("3", "", "deletion"),
+        ("5", "", "refused: company_name_key"),
+        ("4", "", "refused: item_company_fkey"),
+    }
+
+
+def test_values_that_wander_are_written_in_turns(sides: Sides) -> None:
+    sides.run("live", "UPDATE company SET name = 'd' WHERE id = 3")
+    sides.run("live", "UPDATE company SET name = 'c' WHERE id = 2")
+    sides.run("live", "UPDATE company SET name = 'b' WHERE id = 1")
+    sides.merge()
+    assert sides.rows("SELECT id, name FROM company ORDER BY id") == [(1, "b"), (2, "c"), (3, "d")]
+    assert sides.listed() == set()
+
+
+def test_values_that_change_places_are_a_conflict(sides: Sides) -> None:
+    sides.run("live", "UPDATE company SET name = 'x' WHERE id = 1")
+    sides.run("live", "UPDATE company SET name = 'a' WHERE id = 2")
+    sides.run("live", "UPDATE company SET name = 'b' WHERE id = 1")
+    sides.merge()
+    assert sides.rows("SELECT id, name FROM company ORDER BY id") == [(1, "a"), (2, "b"), (3, "c")]
+    assert sides.listed() == {("1", "", "refused: values change places"), ("2", "", "refused: values change places")}
+
+
+@pytest.mark.parametrize("said", ["price = 1); DROP TABLE item; --", "price = 1;", "", "price = '", "1) OR (1"])
+def test_a_condition_that_is_no_expression_is_refused(sides: Sides, said: str) -> None:
+    sides.run("live", "DELETE FROM item")
+    with pytest.raises(UsageError):
+        sides.merge(Damage("item", condition=said, verb="deleted"))
+    assert len(sides.rows("SELECT FROM item")) == 3

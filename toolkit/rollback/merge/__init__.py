@@ -1,0 +1,22 @@
+"""Carrying over, inside a swap, what was acknowledged since the backup: by key, without what is damaged.
+
+`merge` does it under the swap's locks. What it cannot decide stands row by row in the target's `toolkit.conflict`.
+"""
+
+from toolkit.rollback.merge.config import MergeConfig, merge_config
+from toolkit.rollback.merge.conflicts import Conflict, conflicts_of, count_conflicts
+from toolkit.rollback.merge.merging import merge
+from toolkit.rollback.merge.outcome import LeftColumn, LeftTable, Merged, TableMerged
+
+__all__ = [
+    "Conflict",
+    "LeftColumn",
+    "LeftTable",
+    "MergeConfig",
+    "Merged",
+    "TableMerged",
+    "conflicts_of",
+    "count_conflicts",
+    "merge",
+    "merge_config",
+]

@@ -1,0 +1,205 @@
+"""The merge: what was acknowledged since the backup goes from the damaged tables into the restored ones, by key.
+
+It runs in the caller's transaction, on one database in which both sides stand, and changes the restored side only (and
+the lists in the schema `toolkit`). Everything is a set operation on the server. What cannot be decided keeps its live
+value and is listed; what a constraint would refuse is left as restored and listed; nothing is invented.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from toolkit.adapters.postgres import Connection, sql
+from toolkit.adapters.readings import split_name
+from toolkit.errors import UsageError
+from toolkit.rollback.damage import Damage
+from toolkit.rollback.merge.applying import change_rows, delete_gone, insert_new, undisturbed, unrestricted
+from toolkit.rollback.merge.config import MergeConfig
+from toolkit.rollback.merge.conflicts import list_conflicts, prepare
+from toolkit.rollback.merge.difference import find_changes, find_pairs, reason_names
+from toolkit.rollback.merge.outcome import LeftColumn, LeftTable, Merged, TableMerged
+from toolkit.rollback.merge.refusals import refuse
+from toolkit.rollback.merge.rules import Rules
+from toolkit.rollback.merge.sequences import advance_sequences
+from toolkit.rollback.merge.tables import Pairing, Table, pair_tables
+
+Advance = Callable[[str, float, float | None], None]
+
+_SETTINGS = {
+    "row_security": "off",
+    "work_mem": "256MB",
+    "jit": "off",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+}
+JOBS, ARCHIVE = "job", "archive"
+
+
+def merge(
+    conn: Connection,
+    *,
+    damaged: Mapping[str, str],
+    restored: Mapping[str, str],
+    damage: Sequence[Damage],
+    config: MergeConfig,
+    advance: Advance | None = None,
+) -> Merged:
+    """Carry over into the restored schemas what was acknowledged since the backup.
+
+    `damaged`, `restored`: an application's schema by the name under which it stands now. The caller holds ACCESS
+    EXCLUSIVE on the damaged tables and owns both sides; nobody else sees the restored one. UsageError for a damage that
+    names a table or column that is not there, or whose SQL is no expression.
+    """
+    prepare(conn)
+    schemas = [*damaged.values(), *restored.values()]
+    with _settings(conn, restored), unrestricted(conn, schemas):
+        pairing = pair_tables(conn, damaged, restored, damage, config)
+        _require_damage(conn, pairing, damage)
+        return _merge(conn, pairing, damaged, restored, config, advance or _nothing)
+
+
+def _merge(
+    conn: Connection,
+    pairing: Pairing,
+    damaged: Mapping[str, str],
+    restored: Mapping[str, str],
+    config: MergeConfig,
+    advance: Advance,
+) -> Merged:
+    keyed = [table for table in pairing.tables if table.key]
+    rules = {table.name: _rules(table, damaged, config) for table in keyed}
+    for done, table in enumerate(keyed):
+        advance("comparing", done, len(keyed))
+        find_pairs(conn, rules[table.name])
+        find_changes(conn, rules[table.name])
+    refuse(conn, keyed)
+    listed = {table.name: _list(conn, rules[table.name], config) for table in keyed}
+    tables = tuple(_apply(conn, restored, keyed, listed, advance))
+    return Merged(
+        tables=tables,
+        left_columns=tuple(_left_columns(conn, pairing)),
+        left_tables=tuple(LeftTable(name, _count(conn, rows)) for name, rows in pairing.only_damaged),
+        sequences=advance_sequences(conn, damaged, restored),
+    )
+
+
+def _apply(
+    conn: Connection,
+    restored: Mapping[str, str],
+    tables: Sequence[Table],
+    listed: Mapping[str, int],
+    advance: Advance,
+) -> list[TableMerged]:
+    done: dict[str, dict[str, int]] = {table.name: {} for table in tables}
+    with undisturbed(conn, list(restored.values())):
+        for number, (what, act) in enumerate(
+            (("deleted", delete_gone), ("changed", change_rows), ("inserted", insert_new))
+        ):
+            advance("carrying over", number, 3)
+            for table in tables:
+                done[table.name][what] = act(conn, table)
+    return [
+        TableMerged(
+            table.name,
+            "key",
+            kept=_kind(conn, table, "kept"),
+            refused=_kind(conn, table, "damaged"),
+            conflicts=listed[table.name],
+            **done[table.name],
+        )
+        for table in tables
+    ]
+
+
+def _list(conn: Connection, rules: Rules, config: MergeConfig) -> int:
+    """List what could not be decided and what was refused; how many."""
+    table = rules.table
+    names = sql.Literal(reason_names(rules))
+    found = sql.SQL("""
+        SELECT key, told.column_name, told.reason
+        FROM {merging} AS m
+        CROSS JOIN LATERAL unnest({names}::text[], reasons) AS told (column_name, reason)
+        WHERE told.reason IS NOT NULL AND kind NOT IN ('damaged', 'kept') AND refused IS NULL
+        UNION ALL
+        SELECT key, '', 'refused: ' || refused FROM {merging} WHERE refused IS NOT NULL
+        UNION ALL
+        (SELECT key, '', reasons[1] FROM {merging} WHERE kind = 'kept' LIMIT {most})
+        UNION ALL
+        (SELECT jsonb_build_object('rows', count(*) - {most}), '', min(reasons[1]) || ': and so many rows more'
+         FROM {merging} WHERE kind = 'kept' HAVING count(*) > {most})
+    """).format(merging=table.merging, names=names, most=sql.Literal(config.most_listed))
+    return list_conflicts(conn, config.mark, table.name, found)
+
+
+def _rules(table: Table, damaged: Mapping[str, str], config: MergeConfig) -> Rules:
+    archive, queue = None, config.queue_schema
+    if queue is not None and queue in damaged and table.name == f"{queue}.{JOBS}":
+        archive = sql.Identifier(damaged[queue], ARCHIVE)
+    return Rules(table, archive=archive)
+
+
+def _require_damage(conn: Connection, pairing: Pairing, damage: Sequence[Damage]) -> None:
+    """UsageError unless every table and column that the damage names is there to be merged."""
+    tables = {table.name: table for table in pairing.tables}
+    gone = {name for name, _ in pairing.only_damaged}
+    for each in damage:
+        name = ".".join(split_name(each.table))
+        if name in gone or name in pairing.only_restored:
+            continue
+        if name not in tables:
+            raise UsageError(f"The damage names the table {each.table}, which is not there", next="correct the damage")
+        known = {*tables[name].named, *tables[name].only_damaged}
+        if missing := sorted(set(each.columns) - known):
+            raise UsageError(
+                f"The damage names {', '.join(missing)} of {each.table}, which is not there", next="correct the damage"
+            )
+
+
+@contextmanager
+def _settings(conn: Connection, restored: Mapping[str, str]) -> Iterator[None]:
+    """What comparing depends on, for this transaction, given back at the end. Names mean the restored side's."""
+    path = ", ".join(sql.Identifier(name).as_string(conn) for name in restored.values())
+    wanted = {**_SETTINGS, "search_path": path}
+    before = {name: _setting(conn, name) for name in wanted}
+    _set(conn, wanted)
+    yield
+    _set(conn, before)
+
+
+def _setting(conn: Connection, name: str) -> str:
+    row = conn.execute("SELECT current_setting(%(name)s)", {"name": name}).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _set(conn: Connection, settings: Mapping[str, str]) -> None:
+    for name, value in settings.items():
+        conn.execute("SELECT set_config(%(name)s, %(value)s, true)", {"name": name, "value": value})
+
+
+def _left_columns(conn: Connection, pairing: Pairing) -> Iterator[LeftColumn]:
+    """What only the damaged tables have, with how many values."""
+    for table in pairing.tables:
+        if table.only_damaged:
+            counts = sql.SQL(", ").join(
+                sql.SQL("count({})").format(sql.Identifier(name)) for name in table.only_damaged
+            )
+            row = conn.execute(sql.SQL("SELECT {} FROM {}").format(counts, table.damaged)).fetchone()
+            assert row is not None
+            yield from (LeftColumn(table.name, *each) for each in zip(table.only_damaged, row, strict=True))
+
+
+def _kind(conn: Connection, table: Table, kind: str) -> int:
+    return _count(conn, table.merging, sql.SQL("WHERE kind = {}").format(sql.Literal(kind)))
+
+
+def _count(conn: Connection, rows: sql.Composable, where: sql.Composable | None = None) -> int:
+    row = conn.execute(sql.SQL("SELECT count(*) FROM {} {}").format(rows, where or sql.SQL(""))).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _nothing(_what: str, _done: float, _of: float | None) -> None:
+    """Nobody watches."""
