@@ -77,7 +77,8 @@ def fingerprint(
 def row_hash(conn: Connection, table: str, columns: Sequence[str]) -> sql.Composable:
     """An expression for the 64-bit hash of a row's columns.
 
-    Types without a hash (json, xml), and numeric, whose hash takes 1.0 and 1.00 for equal, are hashed as their text.
+    Types without a hash (json, xml), numeric, whose hash takes 1.0 and 1.00 for equal, and enums, whose hash is that of
+    an OID and so another one on another server, are hashed as their text.
     """
     hashing = _hashing(conn, table)
     if missing := [name for name in columns if name not in hashing]:
@@ -93,7 +94,6 @@ def _hashing(conn: Connection, table: str) -> dict[str, bool]:
         """
         SELECT attname::text,
                base.typname = 'varchar'
-               OR base.typtype = 'e'
                OR (base.typname <> 'numeric' AND EXISTS (
                        SELECT FROM pg_opclass
                        JOIN pg_am ON pg_am.oid = opcmethod

@@ -7,13 +7,12 @@ fails; then everything is let go, so that they get their turn, and one job tries
 
 import shutil
 import time
-from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.adapters.pgtools import Dump, LockedOut, PgTools
+from toolkit.adapters.pgtools import Advance, Dump, LockedOut, PgTools
 from toolkit.adapters.postgres import Connection, Database, sql
 from toolkit.errors import BackupError, DatabaseError
 from toolkit.playbook import Playbook
@@ -29,8 +28,6 @@ from toolkit.rollback.backup.measuring import GrowingFolder, Measure
 from toolkit.rollback.backup.table_proofs import TableProofs, prove_tables
 from toolkit.rollback.blocking import Blocker, BlockerWatch, Patience, sqlstate_of
 from toolkit.rollback.relations import Relation, existing_schemas, relations
-
-Advance = Callable[[str, float, float | None], None]  # what is being done, how much of it, of how much (or None)
 
 PLAIN, PACKED = 0, 1  # gzip levels
 JOBS = 2

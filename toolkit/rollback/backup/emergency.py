@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.adapters.pgtools import PgTools
+from toolkit.adapters.pgtools import Advance, PgTools
 from toolkit.adapters.postgres import ServerIdentity
 from toolkit.adapters.systems import Systems
 from toolkit.checks import CheckResult, Outcome
@@ -20,7 +20,7 @@ from toolkit.incident import Incident
 from toolkit.playbook import pg_bindir
 from toolkit.rollback.backup.aside import free_bytes, keep_private, written_aside
 from toolkit.rollback.backup.conditions import compression_for, condition_checks, database_bytes
-from toolkit.rollback.backup.database_dump import PACKED, Advance, DatabaseDump
+from toolkit.rollback.backup.database_dump import PACKED, DatabaseDump
 from toolkit.rollback.backup.inspection import NEEDED, inspect_folder
 from toolkit.rollback.backup.manifest import (
     DATABASE_FOLDER,

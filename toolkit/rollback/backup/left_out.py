@@ -86,12 +86,15 @@ def extensions(conn: Connection) -> tuple[Extension, ...]:
                      ON used.refclassid = member.classid AND used.refobjid = member.objid AND used.deptype IN ('n', 'a')
                    WHERE member.deptype = 'e' AND member.refclassid = 'pg_extension'::regclass
                      AND member.refobjid = e.oid
-                     AND NOT EXISTS (
+                     AND NOT EXISTS (  -- what belongs to an extension, or is a part of something that does
                          SELECT
                          FROM pg_depend AS own
-                         WHERE own.classid = used.classid AND own.objid = used.objid AND own.deptype = 'e'
+                         LEFT JOIN pg_depend AS whole
+                           ON own.deptype = 'i' AND whole.deptype = 'e'
+                          AND whole.classid = own.refclassid AND whole.objid = own.refobjid
+                         WHERE own.classid = used.classid AND own.objid = used.objid
+                           AND (own.deptype = 'e' OR whole.objid IS NOT NULL)
                      )
-                     AND used.classid <> 'pg_type'::regclass
                )
         FROM pg_extension e
         JOIN pg_namespace n ON n.oid = e.extnamespace

@@ -64,9 +64,13 @@ def prove_tables(
     return TableProofs(critical, others, tuple(absent), tuple(sorted(unproved)))
 
 
+def counts_only(conn: Connection, table: Relation) -> bool:
+    """Whether the server cannot hash rows, or the name would be taken for schema and table."""
+    return conn.info.server_version < FINGERPRINTS_SINCE or "." in table.schema + table.name
+
+
 def _proof(conn: Connection, table: Relation, parts: tuple[Relation, ...]) -> TableRecord:
-    """Counted only where the server cannot hash rows, or where the name would be taken for schema and table."""
-    if conn.info.server_version < FINGERPRINTS_SINCE or "." in table.schema + table.name:
+    if counts_only(conn, table):
         return TableRecord(table=table, parts=parts, rows=count_rows(conn, table))
     taken = fingerprint(conn, f"{table.schema}.{table.name}")
     return TableRecord(table=table, parts=parts, rows=taken.rows, columns=taken.columns, digest=taken.digest)
