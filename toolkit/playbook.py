@@ -102,7 +102,8 @@ class Database(_Section):
     """Tables are `table` (in public) or `schema.table`; columns of them follow after a dot.
 
     `references`: column by the column in which each of its values must be found, foreign key or not. `quiet_tables`:
-    small tables that change now and then, by the column that then changes with them. `queue_schema`: pg-boss's.
+    small tables that change now and then, by the column that then changes with them. `watched_columns`: whose values
+    are spread much alike from one day to the next (`table.column`). `queue_schema`: pg-boss's.
     `application_roles`: as whom the application writes, itself or as a member; () where the grants tell. A freeze takes
     everybody's write privileges away but those of `freeze_exempt_roles`. `deployment_role`: as whom a deployment asks
     the database, its `{schema_version}` or `{deployment}` filled in; deployments that share a role cannot be told apart.
@@ -116,6 +117,7 @@ class Database(_Section):
     events_time: str
     references: Mapping[str, str] = {}
     quiet_tables: Mapping[str, str] = {}
+    watched_columns: tuple[str, ...] = ()
     queue_schema: str | None = None
     application_roles: tuple[str, ...] = ()
     freeze_exempt_roles: tuple[str, ...] = ()
@@ -144,13 +146,16 @@ class Endpoints(_Section):
 
 
 class Thresholds(_Section):
-    """The playbook's 'Incident Classification', in figures. Below `fast_enough_ms` nothing counts as slow."""
+    """The playbook's 'Incident Classification', in figures. Below `fast_enough_ms` nothing counts as slow.
+
+    `value_shift`: so large a share of a watched column's values must not change at once."""
 
     error_rate: Share
     degradation: Annotated[float, Field(gt=0)]
     fast_enough_ms: Annotated[float, Field(ge=0)] = 200
     active_connections: Annotated[int, Field(ge=1)]
     queue_failed_jobs: Annotated[int, Field(ge=0)]
+    value_shift: Share = 0.3
 
 
 class SyntheticEvent(_Section):

@@ -68,10 +68,11 @@ def test_nothing_recent_recommends_nothing() -> None:
     assert (best(facts).cause, recommend(facts, hypotheses(facts)).kind) == (Cause.UNKNOWN, "none")
 
 
-def test_a_dirty_migration_is_not_rolled_back_blindly() -> None:
+def test_a_dirty_migration_is_compared_before_it_is_undone() -> None:
     facts = replace(BROKEN, dirty=True)
     advice = recommend(facts, hypotheses(facts))
-    assert advice.kind == "none" and "dirty" in advice.reasons[0]
+    assert advice.kind == "migration" and "dirty" in advice.reasons[0]
+    assert "compares the schema first" in advice.against[0]
 
 
 def test_without_a_recorded_stable_version_no_migration_is_accused_by_age() -> None:
@@ -86,3 +87,33 @@ def test_a_database_that_does_not_answer_comes_first() -> None:
 def test_an_unknown_schema_need_is_said() -> None:
     facts = replace(BROKEN, production=Release("dpl_9", None))
     assert any("unknown whether" in reason for reason in recommend(facts, hypotheses(facts)).reasons)
+
+
+def test_overwritten_values_call_for_a_restore() -> None:
+    corrupting = replace(NEW, sql="UPDATE recovery_cases SET status = 'x'", rewrites=("recovery_cases",))
+    facts = replace(BROKEN, migrations=(OLD, corrupting), errors=(), shifted={"recovery_cases.status": 0.8})
+    assert (best(facts).cause, best(facts).confidence) == (Cause.MIGRATION, Confidence.STRONG)
+    advice = recommend(facts, hypotheses(facts))
+    assert advice.kind == "restore" and any("80%" in reason for reason in advice.reasons)
+    elsewhere = replace(facts, shifted={"events.type": 0.8})
+    assert recommend(elsewhere, hypotheses(elsewhere)).kind == "none"
+
+
+def test_a_migration_without_a_down_calls_for_a_restore() -> None:
+    facts = replace(BROKEN, migrations=(OLD, replace(NEW, down_problem="it has no down")))
+    advice = recommend(facts, hypotheses(facts))
+    assert advice.kind == "restore" and any("it has no down" in reason for reason in advice.reasons)
+
+
+def test_when_everything_fails_and_all_is_new_nobody_guesses() -> None:
+    facts = replace(BROKEN, error_rate=0.98)
+    assert recommend(facts, hypotheses(facts)).kind == "emergency"
+    old_code = replace(facts, production=Release("dpl_8", 8))
+    assert recommend(old_code, hypotheses(old_code)).kind == "migration"
+
+
+def test_a_column_that_is_gone_is_known_from_the_message() -> None:
+    message = 'column "currency" of relation "recovery_cases" does not exist'
+    gone = Failure(40, 500, "/api/webhooks/whop", "42703", message=message)
+    dropping = replace(NEW, sql="ALTER TABLE recovery_cases DROP COLUMN currency;")
+    assert best(replace(BROKEN, migrations=(OLD, dropping), errors=(gone,))).confidence is not Confidence.WEAK

@@ -153,7 +153,13 @@ def _stable(data: Data) -> str:
 
 
 def _fault(words_before: str) -> Teller:
-    return lambda data: f"{words_before}: {fields.plain(dict(data.get('fault') or data))}"
+    return lambda data: f"{words_before}: {_faults(data)}"
+
+
+def _faults(data: Data) -> str:
+    put_in = data.get("faults")
+    told = put_in if isinstance(put_in, list) else [data.get("fault") or data]
+    return "; ".join(fields.plain(dict(each)) for each in told)
 
 
 def _accounted(data: Data) -> str:

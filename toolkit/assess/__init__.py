@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from toolkit.adapters.systems import Systems
+from toolkit.adapters.value_shares import shift
 from toolkit.assess.reasoning import (
     AppliedMigration,
     Cause,
@@ -28,7 +29,9 @@ from toolkit.clock import iso
 from toolkit.errors import ToolkitError
 from toolkit.incident import Incident
 from toolkit.playbook import Severity
-from toolkit.rollback.migrations import read_folder
+from toolkit.rollback.down_sql import LossKind, losses
+from toolkit.rollback.migrations import Script, read_folder
+from toolkit.rollback.sql_lexer import SqlError
 
 MIGRATION_FAILURE = "Database migration failure affecting production"
 CHANGES_SHOWN = 8
@@ -134,6 +137,7 @@ def _facts(views: Views, systems: Systems, incident: Incident) -> Facts:
         migrations=_applied(systems, version),
         errors=_failures(views, incident),
         error_rate=traffic.error_rate if traffic else None,
+        shifted=_shifted(views, systems.playbook.thresholds.value_shift),
     )
 
 
@@ -145,7 +149,30 @@ def _applied(systems: Systems, version: int | None) -> list[AppliedMigration]:
         found = read_folder(systems.target.migrations).between(None, version)
     except ToolkitError:
         return []
-    return [AppliedMigration(m.version, m.name, m.up.content.decode()) for m in reversed(found) if m.up]
+    return [
+        AppliedMigration(m.version, m.name, m.up.content.decode(), m.down_problem, _rewrites(m.up))
+        for m in reversed(found)
+        if m.up
+    ]
+
+
+def _rewrites(up: Script) -> tuple[str, ...]:
+    """The tables of which the text says that rows are changed or removed."""
+    try:
+        found = losses(up.statements)
+    except SqlError:
+        return ()
+    return tuple(dict.fromkeys(".".join(loss.name) for loss in found if loss.kind is LossKind.ROWS))
+
+
+def _shifted(views: Views, limit: float) -> dict[str, float]:
+    """The watched columns whose values are others than when all was verified, by the share that changed."""
+    database = views.database.value
+    if database is None or database.stable is None:
+        return {}
+    before = database.stable.baseline.get("shares") or {}
+    apart = {name: shift(before[name], now) for name, now in database.shares.items() if name in before}
+    return {name: share for name, share in apart.items() if share > limit}
 
 
 def _failures(views: Views, incident: Incident) -> list[Failure]:

@@ -5,9 +5,11 @@ recommended: 'nothing recent explains it' is an answer.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+EVERYTHING = 0.9  # so large a share of failing requests
 
 
 class Confidence(StrEnum):
@@ -38,8 +40,13 @@ class Failure:
 
     @property
     def objects(self) -> tuple[str, ...]:
-        """The database objects that the error names, the most specific first."""
-        return tuple(name for name in (self.constraint, self.column, self.relation) if name)
+        """The database objects that the error names, the most specific first.
+
+        Of an object that is not there (class 42) only the message tells the name, in quotation marks.
+        """
+        told = tuple(name for name in (self.constraint, self.column, self.relation) if name)
+        undefined = (self.sqlstate or "").startswith("42") and not told
+        return tuple(re.findall(r'"([^"]+)"', self.message or "")) if undefined else told
 
     def __str__(self) -> str:
         said = f": {self.message}" if self.message else ""
@@ -48,11 +55,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class AppliedMigration:
-    """A migration that is live, with the SQL of its up file."""
+    """A migration that is live, with the SQL of its up file.
+
+    `down_problem`: why it cannot go down by its file; None when it can. `rewrites`: tables whose rows it changes or
+    removes, as they are named there.
+    """
 
     version: int
     name: str
     sql: str
+    down_problem: str | None = None
+    rewrites: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,7 @@ class Facts:
     migrations: Sequence[AppliedMigration]
     errors: Sequence[Failure]
     error_rate: float | None
+    shifted: Mapping[str, float] = field(default_factory=dict)  # watched columns by the share of values that changed
 
 
 @dataclass(frozen=True)
@@ -118,21 +132,60 @@ def hypotheses(facts: Facts) -> list[Hypothesis]:
 def recommend(facts: Facts, ranked: Sequence[Hypothesis]) -> Recommendation:
     """The rollback that the best hypothesis calls for, if its evidence carries one."""
     best = ranked[0]
-    if facts.dirty:
+    if facts.dirty and facts.stable_version is not None:
         return Recommendation(
-            "none",
-            None,
+            "migration",
+            facts.stable_version,
             (f"Migration {facts.version} is marked dirty: it may be un-, partly or fully applied.",),
-            ("A down that assumes a complete up may make it worse; compare the schema first.",),
+            ("Its down assumes a complete up. The plan compares the schema first and undoes what is there.",),
         )
+    if (everything := _everything_fails(facts)) is not None:
+        return everything
     if best.cause is Cause.MIGRATION and best.confidence is not Confidence.WEAK and facts.stable_version is not None:
-        return _migration_rollback(facts, best)
+        return _restore(facts, best) or _migration_rollback(facts, best)
     if best.cause is Cause.DEPLOYMENT and best.confidence is not Confidence.WEAK:
         against = ("The old deployment comes back with its old environment and cron jobs.",)
         return Recommendation("application", None, best.supporting, against)
     return Recommendation(
         "none", None, ("The evidence carries no rollback.",), ("Waiting has its cost: see the error rate above.",)
     )
+
+
+def _everything_fails(facts: Facts) -> Recommendation | None:
+    """Where nothing works and more than one thing is new, one does not guess which."""
+    new_code = facts.production is not None and facts.stable_deployment not in (None, facts.production.id)
+    new_schema = bool(_unverified(facts))
+    if (facts.error_rate or 0) < EVERYTHING or not (new_code and new_schema):
+        return None
+    reasons = (
+        f"{facts.error_rate:.0%} of the requests fail.",
+        "Both the deployment and the schema are newer than what was last verified.",
+    )
+    return Recommendation("emergency", facts.stable_version, reasons, ("Writes stop while it runs.",))
+
+
+def _restore(facts: Facts, best: Hypothesis) -> Recommendation | None:
+    """What no down brings back is in a backup: overwritten rows, and whatever a migration without a down took."""
+    recent = _unverified(facts)
+    reasons = [f"Migration {m.version} cannot go down: {m.down_problem}." for m in recent if m.down_problem]
+    reasons += [f"{share:.0%} of the values of {name} are others than before." for name, share in _rewritten(facts)]
+    if not reasons:
+        return None
+    against = ("It needs a backup from before the damage, and carries over what was acknowledged since.",)
+    return Recommendation("restore", facts.stable_version, (*best.supporting, *reasons), against)
+
+
+def _unverified(facts: Facts) -> list[AppliedMigration]:
+    """The migrations above the newest version at which all was verified."""
+    if facts.version is None or facts.stable_version is None:
+        return []
+    return [m for m in facts.migrations if facts.stable_version < m.version <= facts.version]
+
+
+def _rewritten(facts: Facts) -> list[tuple[str, float]]:
+    """Watched columns that have changed, of tables whose rows an unverified migration changes."""
+    tables = {table.split(".")[-1] for m in _unverified(facts) for table in m.rewrites}
+    return [(name, share) for name, share in facts.shifted.items() if name.split(".")[-2] in tables]
 
 
 def _migration_rollback(facts: Facts, best: Hypothesis) -> Recommendation:
@@ -149,11 +202,8 @@ def _migration_rollback(facts: Facts, best: Hypothesis) -> Recommendation:
 
 
 def _of_migrations(facts: Facts) -> list[Hypothesis]:
-    if facts.version is None or facts.stable_version is None:
-        return []
-    recent = [m for m in facts.migrations if facts.stable_version < m.version <= facts.version]
-    older = "\n".join(m.sql for m in facts.migrations if m.version <= facts.stable_version)
-    return [_of_migration(migration, older, facts) for migration in recent]
+    older = "\n".join(m.sql for m in facts.migrations if m.version <= (facts.stable_version or 0))
+    return [_of_migration(migration, older, facts) for migration in _unverified(facts)]
 
 
 def _of_migration(migration: AppliedMigration, older: str, facts: Facts) -> Hypothesis:
@@ -161,7 +211,10 @@ def _of_migration(migration: AppliedMigration, older: str, facts: Facts) -> Hypo
     supporting = [f"It came after version {facts.stable_version}, the newest at which all was verified."]
     brought, touched = _named(migration.sql, older, facts.errors)
     supporting += [f"{sum(e.count for e in errors)} errors name {name}, which it brought." for name, errors in brought]
-    if brought:
+    tables = {table.split(".")[-1] for table in migration.rewrites}
+    rewritten = [(name, share) for name, share in facts.shifted.items() if name.split(".")[-2] in tables]
+    supporting += [f"It rewrites {name}, of which {share:.0%} has other values now." for name, share in rewritten]
+    if brought or rewritten:
         return Hypothesis(Cause.MIGRATION, str(migration.version), Confidence.STRONG, tuple(supporting), ())
     supporting += [f"{sum(e.count for e in errors)} errors name {name}, which it touches." for name, errors in touched]
     against = ("No error was seen that names anything it brought.",)

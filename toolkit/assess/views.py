@@ -5,7 +5,7 @@ reads, and never does work in proportion to the data.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -25,6 +25,7 @@ from toolkit.adapters.service import Health
 from toolkit.adapters.systems import Systems
 from toolkit.adapters.traffic import Reader, Traffic
 from toolkit.adapters.traffic_log import TrafficLog
+from toolkit.adapters.value_shares import Shares, value_shares
 from toolkit.adapters.vercel import Deployment
 from toolkit.errors import ToolkitError
 
@@ -49,6 +50,7 @@ class DatabaseView:
     flow: Flow
     queue: QueueState | None
     stable: StablePoint | None
+    shares: Mapping[str, Shares]
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def _database(systems: Systems) -> DatabaseView:
             flow=event_flow(conn, names.events_table, names.events_time, FLOW_S),
             queue=queue_state(conn, names.queue_schema) if names.queue_schema else None,
             stable=points[0] if points else None,
+            shares={column: value_shares(conn, column) for column in names.watched_columns},
         )
 
 

@@ -5,6 +5,7 @@ not for a service that accepts and does not answer, nor for a database or a plat
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 from toolkit.adapters.postgres import Connection
@@ -13,6 +14,7 @@ from toolkit.adapters.service import ServiceClient
 from toolkit.adapters.systems import Systems
 from toolkit.adapters.traffic import Reader, Traffic
 from toolkit.adapters.traffic_log import TrafficLog
+from toolkit.adapters.value_shares import Shares, value_shares
 from toolkit.detect.signals import OK, SILENCE_SPANS, DatabaseReading, Limits, Observation, Probes
 from toolkit.detect.watch import Watch
 from toolkit.errors import DatabaseError, PlatformError
@@ -25,6 +27,15 @@ FULL_WINDOW = 0.95
 NO_ANSWER = "no answer"
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Normal:
+    """What was recorded when all was verified: the version, the 95th percentile in ms, how values were spread."""
+
+    version: int | None = None
+    p95_ms: float | None = None
+    shares: Mapping[str, Shares] | None = None
 
 
 class Observer:
@@ -44,7 +55,7 @@ class Observer:
         self._stable = Watch("the stable point", self._ask_stable, max(every_s, NORMAL_EVERY_S))
         self._words: dict[str, str] = {}
         self._migration: MigrationState | None = None
-        self._recorded: tuple[int | None, float | None] = (None, None)
+        self._recorded = Normal()
         self._own_p95_ms: float | None = None
         self.database_word = "not asked yet"
         self.platform_word = "not asked yet"
@@ -75,18 +86,18 @@ class Observer:
         self.platform_word = self._platform.take() or (NO_ANSWER if self._platform.overdue else self.platform_word)
         self._recorded = self._stable.take() or self._recorded
         traffic = self.log.window(self._window_s) if self.log.open else None
-        stable_version, recorded_p95_ms = self._recorded
         return Observation(
             traffic=traffic,
             health=self._probes(self._health),
             pages=self._probes(self._pages),
             database=database,
             migration=self._migration,
-            normal_p95_ms=recorded_p95_ms or self._own_normal(traffic),
-            stable_version=stable_version,
+            normal_p95_ms=self._recorded.p95_ms or self._own_normal(traffic),
+            stable_version=self._recorded.version,
+            normal_shares=self._recorded.shares,
         )
 
-    def _watches(self) -> list[Watch[str] | Watch[DatabaseReading] | Watch[tuple[int | None, float | None]]]:
+    def _watches(self) -> list[Watch[str] | Watch[DatabaseReading] | Watch[Normal]]:
         return [*self._health.values(), *self._pages.values(), self._database, self._platform, self._stable]
 
     def _probe(self, path: str, every_s: float, word: Callable[[ServiceClient, str], str]) -> Watch[str]:
@@ -122,17 +133,22 @@ class Observer:
             return error.what
         return self.log.trouble or OK
 
-    def _ask_stable(self) -> tuple[int | None, float | None]:
-        """The newest stable point's version and its normal latency, as far as they are known."""
+    def _ask_stable(self) -> Normal:
+        """What the newest stable point tells, as far as it is known."""
         try:
             points = self._systems.database.stable_points()
         except DatabaseError:
             return self._recorded
         if not points:
-            return None, None
-        normal = points[0].baseline.get("steady_state")
-        p95 = normal.get("p95_ms") if isinstance(normal, Mapping) else None
-        return points[0].version, float(p95) if isinstance(p95, int | float) else None
+            return Normal()
+        baseline = points[0].baseline
+        steady, shares = baseline.get("steady_state"), baseline.get("shares")
+        p95 = steady.get("p95_ms") if isinstance(steady, Mapping) else None
+        return Normal(
+            points[0].version,
+            float(p95) if isinstance(p95, int | float) else None,
+            shares if isinstance(shares, Mapping) else None,
+        )
 
     def _ask_database(self) -> DatabaseReading:
         """Each question by itself: one that fails leaves the others."""
@@ -145,6 +161,7 @@ class Observer:
                     flow=_asked(conn, lambda: event_flow(conn, names.events_table, names.events_time, span_s)),
                     activity=_asked(conn, lambda: activity(conn)),
                     queue=_asked(conn, lambda: queue_state(conn, queue)) if queue else None,
+                    shares=_asked(conn, lambda: {each: value_shares(conn, each) for each in names.watched_columns}),
                 )
         except DatabaseError as error:
             return DatabaseReading(error=error.what)

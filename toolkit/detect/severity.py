@@ -97,6 +97,7 @@ def _of(signal: Signal) -> Callable[[Raised], str | None]:
 CASES = (
     Case("complete service outage", Severity.P0, "Complete service outage", _outage),
     Case("migration failure", Severity.P0, "Database migration failure affecting production", _migration),
+    Case("data corruption", Severity.P0, "Data corruption or loss", _of(Signal.DATA_INTEGRITY)),
     Case("no webhook processing", Severity.P0, "No webhook processing", _of(Signal.SILENCE)),
     Case("error rate", Severity.P1, "Error rate", _of(Signal.ERROR_RATE)),
     Case("partial service degradation", Severity.P1, "Partial service degradation", _partial),

@@ -12,6 +12,7 @@ from typing import Self
 
 from toolkit.adapters.readings import FLOW_QUARTERS, Activity, Flow, MigrationState, QueueState
 from toolkit.adapters.traffic import ErrorClass, Traffic
+from toolkit.adapters.value_shares import Shares, shift
 from toolkit.playbook import Playbook, Target
 
 OK = "ok"
@@ -35,6 +36,7 @@ class Signal(StrEnum):
     MIGRATION_DIRTY = "migration_dirty"
     QUEUE = "job_queue"
     CONNECTIONS = "connections"
+    DATA_INTEGRITY = "data_integrity"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Limits:
     silence_s: float
     active_connections: int
     queue_failed_jobs: int
+    value_shift: float = 0.3
 
     @classmethod
     def of(cls, playbook: Playbook, target: Target) -> Self:
@@ -60,6 +63,7 @@ class Limits:
             silence_s=monitoring.silence_s,
             active_connections=limits.active_connections,
             queue_failed_jobs=limits.queue_failed_jobs,
+            value_shift=limits.value_shift,
         )
 
 
@@ -72,6 +76,7 @@ class DatabaseReading:
     migration: MigrationState | None = None
     activity: Activity | None = None
     queue: QueueState | None = None
+    shares: Mapping[str, Shares] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,7 @@ class Observation:
     migration: MigrationState | None = None
     normal_p95_ms: float | None = None
     stable_version: int | None = None
+    normal_shares: Mapping[str, Shares] | None = None
 
 
 @dataclass(frozen=True)
@@ -235,6 +241,17 @@ def _connections(seen: Observation, limits: Limits) -> Reading:
     return Reading(breached, float(now.active), limits.active_connections, evidence)
 
 
+def _data_integrity(seen: Observation, limits: Limits) -> Reading:
+    """A watched column of which a large part has other values than it had when all was verified."""
+    now, normal = seen.database.shares if seen.database else None, seen.normal_shares
+    shifts = {name: shift(normal[name], now[name]) for name in now if name in normal} if now and normal else {}
+    if not shifts:
+        return NOT_SEEN
+    worst = max(shifts, key=lambda name: shifts[name])
+    evidence = f"{shifts[worst]:.0%} of the sampled values of {worst} are others than when all was verified"
+    return Reading(shifts[worst] > limits.value_shift, round(shifts[worst], 3), limits.value_shift, evidence)
+
+
 _READERS: Mapping[Signal, Callable[[Observation, Limits], Reading]] = {
     Signal.ERROR_RATE: _error_rate,
     Signal.PERFORMANCE: _performance,
@@ -246,6 +263,7 @@ _READERS: Mapping[Signal, Callable[[Observation, Limits], Reading]] = {
     Signal.MIGRATION_DIRTY: _migration_dirty,
     Signal.QUEUE: _queue,
     Signal.CONNECTIONS: _connections,
+    Signal.DATA_INTEGRITY: _data_integrity,
 }
 
 

@@ -27,7 +27,7 @@ import psycopg
 from toolkit.clock import iso, utc_now, wait_until
 from toolkit.drill.database import BUILDS, ServiceDatabase, create_database, create_roles
 from toolkit.drill.ledger import record_baseline
-from toolkit.drill.schema import migrate_up, seed
+from toolkit.drill.schema import MIGRATIONS, migrate_up, seed
 from toolkit.drill.state import SandboxOptions, SandboxState, write_private
 from toolkit.errors import ToolkitError
 from toolkit.incident import JOURNAL_FILE
@@ -74,6 +74,7 @@ class Keeper:
         return state
 
     def _fill(self, database: ServiceDatabase) -> None:
+        shutil.copytree(MIGRATIONS, self.home / "migrations")
         with psycopg.connect(database.owner_url) as conn:
             migrate_up(conn, LIVE_VERSION)
             seed(conn, seed=self.options.seed, events=self.options.events, cases=self.options.cases)
@@ -98,6 +99,9 @@ class Keeper:
             webhook_secret=webhook_secret,
             cron_secret=cron_secret,
             postgres_log=str(self.server.log if self.server else ""),
+            migrations=self.home / "migrations",
+            backups=self.home / "nightly",
+            statement_log=self.home / "statements",
         )
         config = {
             "project_id": PROJECT,
@@ -114,6 +118,7 @@ class Keeper:
                 "CRON_SECRET": cron_secret,
                 "PROCESSING_ENABLED": "true",
                 "SCHEDULER_ENABLED": "true",
+                "STATEMENT_LOG": str(state.statement_log),
             },
             "database_urls": {str(build): database.app_url(build) for build in BUILDS},
             "past_builds": [6, 7, 8],

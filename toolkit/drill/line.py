@@ -19,7 +19,7 @@ from toolkit.clock import utc_now, wait_until
 from toolkit.drill.faults import inject
 from toolkit.drill.ledger import Accounting, account, export_requests, seal
 from toolkit.drill.sandbox import Sandbox
-from toolkit.drill.scenario import Scenario
+from toolkit.drill.scenario import Response, Scenario
 from toolkit.drill.score import SCORE_FILE, Score, score_drill
 from toolkit.drill.state import SandboxOptions
 from toolkit.drill.steady import TARGET, record_steady_state
@@ -32,12 +32,7 @@ from toolkit.redaction import redact
 
 RESPONDER = "drill"
 CELL_WITHIN_S = 120
-NOTEBOOKS = {
-    "assess": "01_assess",
-    "stabilize": "02_stabilize",
-    "roll back": "03_rollback",
-    "verify": "04_verify",
-}
+PHASES = {"01_assess": "assess", "02_stabilize": "stabilize", "03_rollback": "roll back", "04_verify": "verify"}
 POST_MORTEM = "05_postmortem"
 ACTING = ("02_stabilize", "03_rollback")
 
@@ -91,9 +86,20 @@ class Drill:
     def _respond(self) -> None:
         self.break_it()
         self.wait_for_incident()
-        for phase, notebook in NOTEBOOKS.items():
-            with self._phase(phase):
-                self._run_notebook(notebook)
+        for response in self.scenario.response:
+            with self._phase(PHASES[response.notebook]):
+                self._carry_out(response)
+
+    def _carry_out(self, response: Response) -> None:
+        """Run one notebook of the response. One that must be refused and is not stops the line as a failure does."""
+        try:
+            self._run_notebook(response.notebook, response.parameters)
+        except ToolkitError as error:
+            if not response.refused or response.refused not in str(error):
+                raise
+            return
+        if response.refused:
+            raise ToolkitError(f"{response.notebook} should have been refused: {response.refused}")
 
     def _report(self) -> None:
         with self._phase("post-mortem"):
@@ -121,9 +127,10 @@ class Drill:
     def break_it(self) -> None:
         """Put the fault in. Only the facilitator's journal learns of it."""
         with self._phase("fault"):
-            self.facilitator.append("fault.begun", {"fault": self.scenario.fault.model_dump()}, actor="facilitator")
+            faults = [fault.model_dump() for fault in self.scenario.faults]
+            self.facilitator.append("fault.begun", {"faults": faults}, actor="facilitator")
             done = inject(self.scenario, self._running.state)
-            self.facilitator.append("fault.done", done, actor="facilitator")
+            self.facilitator.append("fault.done", {"faults": done}, actor="facilitator")
 
     def wait_for_incident(self) -> None:
         """Until the monitor has opened an incident. Raises ToolkitError when it does not, or when the sandbox ended."""
@@ -180,13 +187,14 @@ class Drill:
         name = f"drill-{os.getpid()}-{self.seed}"
         return Sandbox.start(name, options, attached=not self.keep, progress=lambda part: self.watch(part, self))
 
-    def _run_notebook(self, name: str) -> None:
-        parameters: dict[str, str | bool] = {"incident": str(self.folder.resolve()), "operator": RESPONDER}
+    def _run_notebook(self, name: str, more: Mapping[str, str | bool | int] | None = None) -> None:
+        parameters: dict[str, str | bool | int] = {"incident": str(self.folder.resolve()), "operator": RESPONDER}
         if name != POST_MORTEM:
             parameters["target"] = TARGET
         if name in ACTING:
             parameters["execute"] = True
-        output = self.folder / "notebooks" / f"{name}.ipynb"
+        parameters |= more or {}
+        output = self._free_output(name)
         try:
             done = run_notebook(name, output, parameters, within_s=CELL_WITHIN_S)
         except ToolkitError as error:
@@ -195,6 +203,13 @@ class Drill:
         finished = {"notebook": name, "output": output.name, "seconds": done.seconds}
         self.incident.record("notebook.finished", finished, actor=RESPONDER)
 
+    def _free_output(self, name: str) -> Path:
+        """Where the executed notebook goes: what ran before under that name stays."""
+        number = 1
+        while (path := self.folder / "notebooks" / f"{name}{'' if number == 1 else f'-{number}'}.ipynb").exists():
+            number += 1
+        return path
+
     @contextlib.contextmanager
     def _phase(self, name: str) -> Iterator[None]:
         self.watch(name, self)
@@ -202,7 +217,7 @@ class Drill:
         try:
             yield
         finally:
-            self.phases[name] = round(time.monotonic() - began, 3)
+            self.phases[name] = round(self.phases.get(name, 0.0) + time.monotonic() - began, 3)
 
     def _stopped(self, why: str) -> None:
         """The first thing that stopped the line is the one that counts."""

@@ -4,6 +4,7 @@ Owns reading and checking them. What a fault does is code, in `faults`.
 """
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,6 +31,47 @@ class MigrateAndDeploy(_Part):
     commit: str
 
 
+class Migrate(_Part):
+    """Apply one of the scenario's own migrations, as the migration tool does."""
+
+    kind: Literal["migrate"]
+    migration: Annotated[int, Field(ge=1)]
+    commit: str
+
+
+class HalfApply(_Part):
+    """Run the first statements of one of the scenario's own migrations, each by itself, as a tool does that died there:
+    the state table says that version, dirty."""
+
+    kind: Literal["half-apply"]
+    migration: Annotated[int, Field(ge=1)]
+    statements: Annotated[int, Field(ge=1)]
+    commit: str
+
+
+class Deploy(_Part):
+    """Deploy a build whose code has a defect."""
+
+    kind: Literal["deploy"]
+    build: Annotated[int, Field(ge=1)]
+    defect: Literal["payments-crash", "everything-crashes"]
+    commit: str
+
+
+Fault = Annotated[MigrateAndDeploy | Migrate | HalfApply | Deploy, Field(discriminator="kind")]
+
+
+class Response(_Part):
+    """One notebook of the response with its parameters. `refused`: what it must refuse with, where it must."""
+
+    notebook: str
+    parameters: Mapping[str, str | bool | int] = {}
+    refused: str = ""
+
+
+AS_RECOMMENDED = tuple(Response(notebook=name) for name in ("01_assess", "02_stabilize", "03_rollback", "04_verify"))
+
+
 class Answer(_Part):
     """What one may do about it, and what comes of it."""
 
@@ -50,10 +92,17 @@ class Scenario(_Part):
     takes_s: Seconds
     steady_s: Seconds = 8
     detect_within_s: Seconds = 60
-    fault: MigrateAndDeploy
+    faults: Annotated[tuple[Fault, ...], Field(min_length=1)]
+    response: Annotated[tuple[Response, ...], Field(min_length=1)] = AS_RECOMMENDED
     right_answers: Annotated[tuple[Answer, ...], Field(min_length=1)]
     wrong_answers: Annotated[tuple[Answer, ...], Field(min_length=1)]
     teaches: str
+
+
+def migrations_of(scenario: Scenario) -> Path | None:
+    """The folder of the scenario's own migrations; None where it uses the service's."""
+    folder = FOLDER / scenario.name
+    return folder if folder.is_dir() else None
 
 
 def scenario_names() -> list[str]:

@@ -49,6 +49,9 @@ class SandboxState(BaseModel):
     webhook_secret: str
     cron_secret: str
     postgres_log: str
+    migrations: Path
+    backups: Path
+    statement_log: Path | None = None
 
     @classmethod
     def of_keeper(cls, name: str, options: SandboxOptions, **parts: Any) -> Self:
@@ -73,7 +76,8 @@ class SandboxState(BaseModel):
 
     def environment(self) -> dict[str, str]:
         """The variables of the playbook's target `sandbox`."""
-        return {
+        log = {"STATEMENT_LOG": str(self.statement_log)} if self.statement_log else {}
+        return log | {
             "DATABASE_URL": self.database_url,
             "SERVICE_URL": self.service_url,
             "VERCEL_API_URL": self.vercel_api_url,
@@ -82,6 +86,8 @@ class SandboxState(BaseModel):
             "VERCEL_TEAM_ID": self.vercel_team,
             "WHOP_WEBHOOK_SECRET": self.webhook_secret,
             "CRON_SECRET": self.cron_secret,
+            "MIGRATIONS_FOLDER": str(self.migrations),
+            "BACKUPS_FOLDER": str(self.backups),
         }
 
 

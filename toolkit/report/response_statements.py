@@ -79,7 +79,8 @@ class ResponseStatements:
         drill = self._response.drill
         if drill and drill.begun:
             told = True
-            put_in = markdown(fields.plain(dict(drill.begun.data.get("fault") or drill.begun.data)))
+            faults = drill.begun.data.get("faults") or [drill.begun.data.get("fault") or drill.begun.data]
+            put_in = markdown("; ".join(fields.plain(dict(each)) for each in faults))
             yield f"Put in on purpose: {put_in} {self._cite(cite(drill.begun, Source.FACILITATOR))}."
         assessment = self._response.assessment
         if assessment and assessment.hypotheses:

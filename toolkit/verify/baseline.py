@@ -12,6 +12,7 @@ from toolkit.adapters.postgres import Connection, sql
 from toolkit.adapters.readings import migration_state, relation
 from toolkit.adapters.systems import Systems
 from toolkit.adapters.traffic import Traffic
+from toolkit.adapters.value_shares import value_shares
 from toolkit.clock import utc_now
 from toolkit.playbook import Database
 from toolkit.verify.database import CONTENT_WITHIN_MS, count
@@ -64,6 +65,7 @@ def database_baseline(systems: Systems) -> Baseline:
             rows=rows,
             events=_events(conn, names),
             quiet=_quiet_tables(conn, names),
+            shares={column: value_shares(conn, column) for column in names.watched_columns},
         )
 
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 from toolkit.adapters.postgres import Connection, ServerIdentity, sql
 from toolkit.adapters.readings import exists, relation
 from toolkit.adapters.systems import Systems
+from toolkit.adapters.value_shares import Shares, shift, value_shares
 from toolkit.checks import Check, Finding, failed, judge, passed, unknown
 from toolkit.clock import utc_now
 from toolkit.verify.expectation import EventSlice, Expectation, QuietRows
@@ -56,6 +57,11 @@ def database_checks(systems: Systems, expectation: Expectation) -> list[Check]:
         check(f"{table} changed only as it should", _quiet(table, names.quiet_tables[table], kept))
         for table, kept in baseline.quiet.items()
         if table in names.quiet_tables
+    ]
+    limit = systems.playbook.thresholds.value_shift
+    checks += [
+        check(f"the values of {column} are spread as before", _spread(column, baseline.shares.get(column), limit))
+        for column in names.watched_columns
     ]
     return checks
 
@@ -186,5 +192,15 @@ def _quiet(table: str, changed: str, kept: QuietRows) -> Ask:
         if rewritten or gone > 0:
             return failed(f"{evidence}; {rewritten} differ without that, {max(gone, 0)} are gone")
         return passed(evidence)
+
+    return ask
+
+
+def _spread(column: str, before: Shares | None, limit: float) -> Ask:
+    def ask(conn: Connection) -> Finding:
+        if not before:
+            return unknown("nothing was recorded to compare with")
+        apart = shift(before, value_shares(conn, column))
+        return judge(apart <= limit, f"{apart:.0%} of the sampled values are others, limit {limit:.0%}")
 
     return ask

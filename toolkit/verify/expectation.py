@@ -66,6 +66,7 @@ class Baseline(_Part):
     rows: Mapping[str, int] = {}
     events: EventSlice | None = None
     quiet: Mapping[str, QuietRows] = {}
+    shares: Mapping[str, Mapping[str, float]] = {}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from toolkit.drill.platform.answers import read_json, refusal_response, validated
 from toolkit.drill.platform.deployment_endpoints import DeploymentEndpoints
-from toolkit.drill.platform.gate import CONTROL_PATH, Limit, Misbehaviour
+from toolkit.drill.platform.gate import CONTROL_PATH, Defect, Limit, Misbehaviour
 from toolkit.drill.platform.operations import Platform
 from toolkit.drill.platform.project_endpoints import ProjectEndpoints
 from toolkit.drill.platform.refusal import Refused
@@ -121,6 +121,7 @@ class _Control:
             Route(CONTROL_PATH + "misbehave", self.misbehave, methods=["POST"]),
             Route(CONTROL_PATH + "misbehave", self.behave, methods=["DELETE"]),
             Route(CONTROL_PATH + "limit", self.limit, methods=["PUT"]),
+            Route(CONTROL_PATH + "defect", self.defect, methods=["PUT"]),
             Route(CONTROL_PATH + "processes", self.processes, methods=["GET"]),
         ]
 
@@ -134,6 +135,10 @@ class _Control:
 
     async def limit(self, request: Request) -> Response:
         self._gate.set_limit(validated(Limit, await read_json(request)))
+        return JSONResponse({})
+
+    async def defect(self, request: Request) -> Response:
+        self._platform.next_defect = validated(Defect, await read_json(request)).defect
         return JSONResponse({})
 
     async def processes(self, request: Request) -> Response:

@@ -7,6 +7,7 @@ never limited or spoiled itself.
                                  "path": "/v6/", "retry_after_s": 1, "hang_s": 30}
     PUT    /stand-in/limit      {"requests": 10, "window_s": 60}, or {"requests": null} for none
     DELETE /stand-in/misbehave  forget what was ordered
+    PUT    /stand-in/defect     {"defect": "payments-crash" | "everything-crashes" | ""}: in the code built next
     GET    /stand-in/processes  {"running": {deployment id: process id}}
 
 The next `count` requests whose path contains `path` (all, without it) get that answer: `hang` carries the request out
@@ -39,6 +40,14 @@ class Misbehaviour(BaseModel):
     path: str = ""
     retry_after_s: int = Field(default=1, ge=0)
     hang_s: float = Field(default=30.0, ge=0)
+
+
+class Defect(BaseModel):
+    """What is wrong in the code that is built next; nothing for ''."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    defect: Literal["payments-crash", "everything-crashes", ""]
 
 
 class Limit(BaseModel):

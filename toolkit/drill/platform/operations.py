@@ -41,6 +41,8 @@ class Platform:
         self.fleet = Fleet(config.argv, lifeline, self.logs.take, start_timeout_s=config.start_timeout_s)
         self._tasks: set[asyncio.Task[None]] = set()
         self._moving = asyncio.Lock()
+        self.next_defect = ""  # of the code that is built next; its own ever after
+        self._defects: dict[str, str] = {}
         self._seed()
 
     def start(self) -> None:
@@ -69,6 +71,7 @@ class Platform:
             known = ", ".join(sorted(self.config.database_urls, key=int))
             raise Refused(400, "bad_request", f"Invalid request: `meta.schemaVersion` should be one of {known}.")
         deployment = self.project.create(int(version), target, meta, now_ms=now_ms())
+        self._defects[deployment.id], self.next_defect = self.next_defect, ""
         self._spawn(self._build(deployment))
         return deployment
 
@@ -77,12 +80,15 @@ class Platform:
         old = self.project.find(id_or_host)
         merged = {**old.meta, "originalDeploymentId": old.id, **meta}
         deployment = self.project.create(old.build, target or old.target, merged, now_ms=now_ms())
+        self._defects[deployment.id] = self._defects.get(old.id, "")
         self._spawn(self._build(deployment))
         return deployment
 
     async def _build(self, deployment: Deployment) -> None:
         await asyncio.sleep(self.config.build_s / 3)
-        self.project.start_building(deployment.id, self._snapshot(deployment.build, deployment.target), now_ms=now_ms())
+        environment = self._snapshot(deployment.build, deployment.target)
+        environment = {**environment, "DEFECT": self._defects.get(deployment.id, "")}
+        self.project.start_building(deployment.id, environment, now_ms=now_ms())
         await asyncio.sleep(self.config.build_s * 2 / 3)
         built = self.project.finish_building(deployment.id, now_ms=now_ms())
         if self.project.will_assign(built.id):

@@ -5,7 +5,15 @@ team's own migration tool: it goes up and leaves the state table as golang-migra
 what the toolkit is for.
 """
 
-from toolkit.drill.schema.applying import MIGRATIONS, migrate_up
+from toolkit.drill.schema.applying import MIGRATIONS, migrate_partly, migrate_up, release_migrations
 from toolkit.drill.schema.seeding import COMPANIES, FAILURE_REASONS, seed
 
-__all__ = ["COMPANIES", "FAILURE_REASONS", "MIGRATIONS", "migrate_up", "seed"]
+__all__ = [
+    "COMPANIES",
+    "FAILURE_REASONS",
+    "MIGRATIONS",
+    "migrate_partly",
+    "migrate_up",
+    "release_migrations",
+    "seed",
+]

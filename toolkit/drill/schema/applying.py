@@ -5,6 +5,7 @@ fails leaves the schema as it was and the state table at N, dirty.
 """
 
 import re
+import shutil
 from pathlib import Path
 
 import psycopg
@@ -15,8 +16,8 @@ from toolkit.errors import DatabaseError, UsageError
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def migrate_up(conn: psycopg.Connection, to: int) -> list[int]:
-    """Apply every migration above the recorded version up to `to`; the versions applied, oldest first.
+def migrate_up(conn: psycopg.Connection, to: int, folder: Path = MIGRATIONS) -> list[int]:
+    """Apply every migration of a folder above the recorded version up to `to`; the versions applied, oldest first.
 
     `conn` is the schema owner's and idle. Every step is committed. Raises UsageError for an unknown or lower version
     and a connection in a transaction, DatabaseError for a dirty state table and for a migration that fails (the
@@ -24,7 +25,7 @@ def migrate_up(conn: psycopg.Connection, to: int) -> list[int]:
     """
     if conn.info.transaction_status is not TransactionStatus.IDLE:
         raise UsageError("Migrations need a connection that is not inside a transaction", next="commit first")
-    files = _up_files()
+    files = _up_files(folder)
     with conn.transaction():
         current = _recorded_version(conn)
     if to not in files or to < current:
@@ -37,9 +38,36 @@ def migrate_up(conn: psycopg.Connection, to: int) -> list[int]:
     return steps
 
 
-def _up_files() -> dict[int, Path]:
-    found = (re.fullmatch(r"(\d+)_\w+\.up\.sql", path.name) for path in MIGRATIONS.iterdir())
-    return {int(match[1]): MIGRATIONS / match[0] for match in found if match}
+def migrate_partly(conn: psycopg.Connection, version: int, count: int, folder: Path) -> int:
+    """Die after the first `count` statements of one migration, each of which was committed by itself.
+
+    That is what a tool leaves that runs a file without a transaction: the version before it must be applied, and the
+    state table says `version`, dirty. The file's statements stand apart by an empty line. How many statements ran.
+    """
+    script = _up_files(folder)[version].read_text()
+    _record(conn, version, dirty=True)
+    conn.autocommit = True
+    for statement in script.strip().split("\n\n")[:count]:
+        conn.execute(statement.encode())
+    return count
+
+
+def release_migrations(folder: Path, own: Path) -> None:
+    """Replace the migrations of a sandbox above those that a release brings: what `own` holds, from its first version.
+
+    A release that numbers its migration 009 was made on 008, and knows no other 009.
+    """
+    first = min(_up_files(own))
+    for file in folder.glob("*.sql"):
+        if int(file.name.partition("_")[0]) >= first:
+            file.unlink()
+    for file in own.glob("*.sql"):
+        shutil.copy(file, folder)
+
+
+def _up_files(folder: Path) -> dict[int, Path]:
+    found = (re.fullmatch(r"(\d+)_\w+\.up\.sql", path.name) for path in folder.iterdir())
+    return {int(match[1]): folder / match[0] for match in found if match}
 
 
 def _recorded_version(conn: psycopg.Connection) -> int:

@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+from psycopg.conninfo import conninfo_to_dict
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -14,17 +16,20 @@ from toolkit.drill.service.cases import Cases
 from toolkit.drill.service.cleanup import Cleanup
 from toolkit.drill.service.dashboard import Dashboard
 from toolkit.drill.service.database import Database
+from toolkit.drill.service.defects import Defect
 from toolkit.drill.service.environment import Environment
 from toolkit.drill.service.health import Health
 from toolkit.drill.service.questions import BadQuestionError, refuse_bad_question
 from toolkit.drill.service.reminders import Reminders
 from toolkit.drill.service.request_log import RequestLog
+from toolkit.drill.service.statement_log import StatementLog
 from toolkit.drill.service.webhooks import Webhooks
 
 
 def create_app(environment: Environment) -> Starlette:
     """One deployment's application. Raises UsageError for a build that does not exist."""
-    build, database = Build.of(environment.build), Database(environment.database_url, environment.deployment)
+    build = Build.of(environment.build)
+    database = Database(environment.database_url, environment.deployment, _statement_log(environment))
     cases = Cases(environment, database, build)
     dashboard, health = Dashboard(database, build), Health(environment, database)
     reminders = Reminders(environment, database)
@@ -52,10 +57,17 @@ def create_app(environment: Environment) -> Starlette:
             Route("/settings", dashboard.settings),
             Route("/", _home),
         ],
-        middleware=[Middleware(RequestLog, environment=environment)],
+        middleware=[Middleware(RequestLog, environment=environment), Middleware(Defect, defect=environment.defect)],
         exception_handlers={BadQuestionError: refuse_bad_question},
         lifespan=connected,
     )
+
+
+def _statement_log(environment: Environment) -> StatementLog | None:
+    if not environment.statement_log:
+        return None
+    role = str(conninfo_to_dict(environment.database_url).get("user", ""))
+    return StatementLog(Path(environment.statement_log), environment.deployment, role)
 
 
 async def _home(_request: Request) -> Response:

@@ -15,6 +15,8 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from toolkit.drill.service.statement_log import LoggedCursor, StatementLog, taken
+
 EVERY_COMPANY = "*"
 POOL_MIN, POOL_MAX, MAX_WAITING = 2, 8, 200
 POOL_WAIT_S = 3.0
@@ -28,9 +30,13 @@ Connection = AsyncConnection[DictRow]
 
 
 class Database:
-    """The service's PostgreSQL, as one deployment's role. Rows come as dicts, by column name."""
+    """The service's PostgreSQL, as one deployment's role. Rows come as dicts, by column name.
 
-    def __init__(self, url: str, application_name: str) -> None:
+    `log` gets what commits.
+    """
+
+    def __init__(self, url: str, application_name: str, log: StatementLog | None = None) -> None:
+        self._log = log
         arguments: dict[str, Any] = {
             "application_name": application_name,
             "autocommit": True,
@@ -38,6 +44,7 @@ class Database:
             "options": SESSION_OPTIONS,
             "prepare_threshold": None,  # a prepared statement outlives a migration badly, and poolers drop it
             "row_factory": dict_row,
+            **({} if log is None else {"cursor_factory": LoggedCursor}),
         }
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
@@ -65,10 +72,13 @@ class Database:
         Raises psycopg.OperationalError when no connection is to be had within `wait_s` seconds.
         """
         conn = await self._live_connection(wait_s)
+        taken(conn)
         try:
             async with conn.transaction():
                 await conn.execute("SELECT set_config('app.company_id', %(company)s, true)", {"company": company})
                 yield conn
+            if self._log is not None:
+                self._log.write(taken(conn))
         finally:
             await self._pool.putconn(conn)
 

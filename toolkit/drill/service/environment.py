@@ -11,7 +11,8 @@ from toolkit.errors import UsageError
 
 @dataclass(frozen=True)
 class Environment:
-    """The variables of one deployment. `build` is the schema version that its code expects."""
+    """The variables of one deployment. `build` is the schema version that its code expects, `statement_log` a folder
+    for its latest statements, '' for none."""
 
     listen_fd: int
     database_url: str = field(repr=False)
@@ -21,6 +22,8 @@ class Environment:
     deployment: str
     processing_enabled: bool
     scheduler_enabled: bool
+    defect: str = ""
+    statement_log: str = ""
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> "Environment":
@@ -34,6 +37,8 @@ class Environment:
             deployment=_text(variables, "DEPLOYMENT_ID"),
             processing_enabled=_switch(variables, "PROCESSING_ENABLED"),
             scheduler_enabled=_switch(variables, "SCHEDULER_ENABLED"),
+            defect=variables.get("DEFECT", ""),
+            statement_log=variables.get("STATEMENT_LOG", ""),
         )
 
 
