@@ -6,6 +6,7 @@ from pathlib import Path
 from toolkit.errors import RollbackError, UsageError
 from toolkit.rollback.migrations.dbmate import Dbmate
 from toolkit.rollback.migrations.diesel import Diesel
+from toolkit.rollback.migrations.drizzle import Drizzle
 from toolkit.rollback.migrations.flyway import Flyway
 from toolkit.rollback.migrations.folder import MigrationFolder
 from toolkit.rollback.migrations.golang_migrate import GolangMigrate
@@ -16,7 +17,10 @@ from toolkit.rollback.migrations.prisma import Prisma
 from toolkit.rollback.migrations.sqitch import Sqitch
 from toolkit.rollback.migrations.supabase import Supabase
 
-_ALL = (GolangMigrate(), Diesel(), Dbmate(), Goose(), NodePgMigrate(), Flyway(), Supabase(), Prisma(), Sqitch())
+_ALL: tuple[Layout, ...] = (
+    *(GolangMigrate(), Diesel(), Dbmate(), Goose(), NodePgMigrate()),
+    *(Flyway(), Supabase(), Prisma(), Drizzle(), Sqitch()),
+)
 LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in _ALL}
 
 

@@ -6,6 +6,7 @@ transaction of ours; its place is kept by blanks, so that lines and columns stay
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,10 +116,12 @@ def without_outer_transaction(content: bytes) -> bytes:
         control = transaction_control(found)
         if len(control) != 2 or control != [found[0], found[-1]] or not _is_pair(*control):
             return content
-        bare = _blanked(text, *control)
-        return bare.encode() if statements(bare) == found[1:-1] else content
+        for bare in _blanked(text, *control):
+            if statements(bare) == found[1:-1]:
+                return bare.encode()
     except SqlError:
-        return content
+        pass
+    return content
 
 
 def _is_pair(opening: Statement, closing: Statement) -> bool:
@@ -129,13 +132,21 @@ def _words(statement: Statement) -> str:
     return " ".join(token.text for token in statement.tokens)
 
 
-def _blanked(text: str, opening: Statement, closing: Statement) -> str:
-    """Blanks in the place of both; the lexer says in which lines they begin. Whoever asks checks what came of it."""
+def _blanked(text: str, opening: Statement, closing: Statement) -> Iterator[str]:
+    """The text with blanks in the place of both, one for each place in their lines where they may stand.
+
+    The lexer says in which lines they begin and not where, and a comment may say BEGIN too: whoever asks checks.
+    """
+    for first in _OPENING.finditer(text, *_span(text, opening.line)):
+        for last in _CLOSING.finditer(text, *_span(text, closing.line)):
+            if first.end() <= last.start():
+                middle = text[first.end() : last.start()]
+                blanks = " " * len(first[0]), " " * len(last[0])
+                yield f"{text[: first.start()]}{blanks[0]}{middle}{blanks[1]}{text[last.end() :]}"
+
+
+def _span(text: str, line: int) -> tuple[int, int]:
+    """Where a line begins and ends, counted as the lexer counts them."""
     lines = text.split("\n")
-    first, last = opening.line - 1, closing.line - 1
-    lines[first] = _OPENING.sub(lambda hit: " " * len(hit[0]), lines[first], count=1)
-    hits = list(_CLOSING.finditer(lines[last]))
-    if hits:
-        start, end = hits[-1].span()
-        lines[last] = lines[last][:start] + " " * (end - start) + lines[last][end:]
-    return "\n".join(lines)
+    begins = sum(len(each) + 1 for each in lines[: line - 1])
+    return begins, begins + len(lines[line - 1])
