@@ -1,0 +1,33 @@
+"""Stop writes, prove it, give them back by stages. What counts is the database; the service's own flags are slow."""
+
+from toolkit.rollback.freeze.maintenance import MAINTENANCE_VARIABLE, maintenance
+from toolkit.rollback.freeze.proof import prove
+from toolkit.rollback.freeze.record import TABLES, Frozen, freeze_of, frozen, frozen_in
+from toolkit.rollback.freeze.releasing import Released, look_released, release_writes
+from toolkit.rollback.freeze.scope import Scope, scope_of
+from toolkit.rollback.freeze.stages import STAGES, Stages, stages_of
+from toolkit.rollback.freeze.stopping import Means, Stopped, freeze_writes, reapply, tighten
+
+__all__ = [
+    "MAINTENANCE_VARIABLE",
+    "STAGES",
+    "TABLES",
+    "Frozen",
+    "Means",
+    "Released",
+    "Scope",
+    "Stages",
+    "Stopped",
+    "freeze_of",
+    "freeze_writes",
+    "frozen",
+    "frozen_in",
+    "look_released",
+    "maintenance",
+    "prove",
+    "reapply",
+    "release_writes",
+    "scope_of",
+    "stages_of",
+    "tighten",
+]

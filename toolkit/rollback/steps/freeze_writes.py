@@ -1,0 +1,142 @@
+"""Stopping writes, and giving them back by stages, as steps of a plan.
+
+A freeze is done once its plan has one that is settled, lifted or not: a plan that was finished and is looked at again
+must not freeze a second time. Undoing lifts it, and then it is not done any more.
+"""
+
+from toolkit.checks import Outcome
+from toolkit.errors import RollbackError, ToolkitError
+from toolkit.rollback.freeze import (
+    Frozen,
+    Means,
+    freeze_of,
+    freeze_writes,
+    frozen,
+    look_released,
+    release_writes,
+    scope_of,
+)
+from toolkit.rollback.freeze.stopping import writable
+from toolkit.rollback.plan import FreezeWrites, ReleaseWrites
+from toolkit.rollback.steps.doing import Doing, Standing, Surroundings
+
+
+class FreezingWrites(Doing):
+    """`FreezeWrites`, carried out."""
+
+    def __init__(self, action: FreezeWrites, around: Surroundings) -> None:
+        super().__init__(around)
+        self.action = action
+        self._database, self._scope = around.systems.database, scope_of(around.systems.playbook)
+
+    def require(self) -> None:
+        _require_server(self.around)
+
+    def look(self) -> Standing:
+        freeze = freeze_of(self._database, self.around.plan.id)
+        if freeze is None or freeze.state == "undone":
+            there = frozen(self._database)
+            return Standing(False, f"{there}, for plan {there.plan}" if there else "nothing is frozen")
+        if freeze.settled_at is None:
+            return Standing(False, f"{freeze}; who had begun to write may not have ended yet")
+        if freeze.state == "frozen" and (open_to := writable(self._database, freeze)):
+            return Standing(False, f"{freeze}; {open_to} write privileges were granted since")
+        return Standing(True, f"{freeze}; lifted" if freeze.lifted_at else str(freeze))
+
+    def act(self) -> str:
+        around = self.around
+        stopped = freeze_writes(
+            self._database,
+            self._scope,
+            incident=around.incident.id,
+            plan=around.plan.id,
+            by=f"plan {around.plan.id}",
+            means=_means(around),
+        )
+        told = {
+            "privileges": stopped.privileges,
+            "closed_roles": list(stopped.closed),
+            "ended": [str(each) for each in stopped.ended],
+            "holes": list(stopped.holes),
+            "revoke_s": round(stopped.revoke_s, 4),
+            "settle_s": round(stopped.settle_s, 4),
+        }
+        around.tell("writes.frozen", told)
+        return "; ".join([str(stopped), *stopped.holes])
+
+    def state(self) -> str:
+        return state_of_writes(self.around)
+
+    def undo(self) -> str | None:
+        """Lift it: what was kept is given back, whatever stage it is in."""
+        return str(release_writes(self._database, "everything", means=_means(self.around), undone=True))
+
+
+class ReleasingWrites(Doing):
+    """`ReleaseWrites`, carried out: one stage."""
+
+    def __init__(self, action: ReleaseWrites, around: Surroundings) -> None:
+        super().__init__(around)
+        self.action = action
+        self._database = around.systems.database
+
+    def require(self) -> None:
+        _require_server(self.around)
+
+    def look(self) -> Standing:
+        freeze, stage = freeze_of(self._database, self.around.plan.id), self.action.stage
+        if freeze is None:
+            there = frozen(self._database)
+            return Standing(False, str(there) if there else "nothing is frozen yet")
+        if freeze.state == "undone":
+            return Standing(True, f"{freeze}; lifted when the plan was aborted")
+        if not freeze.released(stage):
+            return Standing(False, str(freeze))
+        if freeze.stage != stage:
+            return Standing(True, str(freeze))
+        finding = look_released(self._database, self.around.plan.id, stage)
+        if finding.outcome is not Outcome.PASS:
+            self.around.tell("writes.differ", {"stage": stage, "evidence": finding.evidence})
+        return Standing(True, finding.evidence)
+
+    def act(self) -> str:
+        if freeze_of(self._database, self.around.plan.id) is None:
+            raise RollbackError(
+                "This plan has frozen nothing that it could release",
+                target=self._database.target,
+                state=self.state(),
+                next="look at the status of the target",
+            )
+        released = release_writes(self._database, self.action.stage, means=_means(self.around))
+        finding = look_released(self._database, self.around.plan.id, self.action.stage)
+        told = {
+            "stage": released.stage,
+            "privileges": released.privileges,
+            "gone": [str(each) for each in released.gone],
+            "verified": finding.outcome.value,
+            "evidence": finding.evidence,
+        }
+        self.around.tell("writes.released", told)
+        return f"{released}; {finding.evidence}"
+
+    def state(self) -> str:
+        return state_of_writes(self.around)
+
+
+def state_of_writes(around: Surroundings) -> str:
+    """Whether writes are stopped, for an error. Never raises."""
+    try:
+        there: Frozen | None = frozen(around.systems.database)
+    except ToolkitError as error:
+        return f"whether writes are frozen is unknown: {error.what}"
+    return f"writes are {there}" if there else "writes are not frozen"
+
+
+def _means(around: Surroundings) -> Means:
+    return Means(around.fence.guard, around.advance, around.patience, end_blockers=around.end_blockers)
+
+
+def _require_server(around: Surroundings) -> None:
+    around.systems.database.require_direct()
+    if around.plan.server is not None:
+        around.systems.database.require(around.plan.server)
