@@ -157,3 +157,27 @@ def test_a_condition_that_is_no_expression_is_refused(sides: Sides, said: str) -
     with pytest.raises(UsageError):
         sides.merge(Damage("item", condition=said, verb="deleted"))
     assert len(sides.rows("SELECT FROM item")) == 3
+
+
+def keyless(sides: Sides) -> None:
+    sides.both("CREATE TABLE note (what text, amount integer); INSERT INTO note VALUES ('a', 1), ('a', 1), ('b', 2)")
+
+
+def test_a_table_without_a_key_is_compared_row_by_row(sides: Sides) -> None:
+    keyless(sides)
+    sides.run("live", "DELETE FROM note WHERE what = 'b'; INSERT INTO note VALUES ('a', 1), ('c', NULL)")
+    merged = sides.merge()
+    assert sides.rows("SELECT * FROM note ORDER BY 1, 2") == [("a", 1), ("a", 1), ("a", 1), ("c", None)]
+    assert (merged.of("note").compared, merged.of("note").inserted, merged.of("note").deleted) == ("rows", 2, 1)
+
+
+def test_damage_to_a_table_without_a_key_is_listed(sides: Sides) -> None:
+    keyless(sides)
+    xid = sides.run("live", "UPDATE note SET amount = 0")
+    sides.run("live", "INSERT INTO note VALUES ('c', 3)")
+    merged = sides.merge(Damage("note", ("amount",), None, (xid,)))
+    assert sides.rows("SELECT * FROM note ORDER BY 1, 2") == [("a", 1), ("a", 1), ("b", 2), ("c", 3)]
+    assert (merged.of("note").kept, merged.of("note").refused) == (3, 3)
+    assert sorted(each.reason for each in sides.conflicts()) == (
+        ["deletion"] * 3 + ["no-right-value"] * 3 + ["written-after"]
+    )

@@ -36,7 +36,7 @@ def find_pairs(conn: Connection, rules: Rules) -> int:
         WHERE d.others IS DISTINCT FROM r.others
            OR (d.damaged IS DISTINCT FROM r.damaged AND d.settled IS NOT TRUE)
     """).format(
-        pairs=_unqualified(table, "_pairs"),
+        pairs=unqualified(table, "_pairs"),
         keys=_list(_format("coalesce(d.{k}, r.{k}) AS {k}", k=_key(n)) for n, _ in numbered),
         live_keys=_list(_format("{v} AS {k}", v=rules.live(column), k=_key(n)) for n, column in numbered),
         old_keys=_list(_format("r.{v} AS {k}", v=column.identifier, k=_key(n)) for n, column in numbered),
@@ -49,7 +49,7 @@ def find_pairs(conn: Connection, rules: Rules) -> int:
         restored=table.restored,
         same_key=_all(_format("d.{k} = r.{k}", k=_key(n)) for n, _ in numbered),
     )
-    return _make(conn, table.pairs, query)
+    return make_temporary(conn, table.pairs, query)
 
 
 def find_changes(conn: Connection, rules: Rules) -> int:
@@ -80,7 +80,7 @@ def find_changes(conn: Connection, rules: Rules) -> int:
            OR {changed}
            OR cardinality(array_remove({reasons}::text[], NULL)) > 0
     """).format(
-        merging=_unqualified(table, ""),
+        merging=unqualified(table, ""),
         changed=_changed(rules),
         values=_list(_value(rules, column) for column in table.columns),
         reasons=_reasons(rules),
@@ -96,7 +96,7 @@ def find_changes(conn: Connection, rules: Rules) -> int:
             [_format(", {v} AS {name}", v=_verdict(rules, column), name=_told(table, column)) for column in _hit(rules)]
         ),
     )
-    return _make(conn, table.merging, query)
+    return make_temporary(conn, table.merging, query)
 
 
 def reason_names(rules: Rules) -> list[str]:
@@ -104,7 +104,8 @@ def reason_names(rules: Rules) -> list[str]:
     return ["", *(column.name for column in _tracked(rules))]
 
 
-def _make(conn: Connection, name: sql.Composable, query: sql.Composed) -> int:
+def make_temporary(conn: Connection, name: sql.Composable, query: sql.Composed) -> int:
+    """Make a temporary table by its query, instead of one from before. Its rows."""
     conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(name))
     rows = conn.execute(query).rowcount
     conn.execute(sql.SQL("ANALYZE {}").format(name))
@@ -212,5 +213,6 @@ def _all(parts: Iterable[sql.Composable]) -> sql.Composable:
     return sql.SQL(" AND ").join(parts)
 
 
-def _unqualified(table: Table, suffix: str) -> sql.Identifier:
+def unqualified(table: Table, suffix: str) -> sql.Identifier:
+    """The name of one of a table's temporary tables, as CREATE TEMPORARY TABLE wants it."""
     return sql.Identifier(f"toolkit_merge_{table.number}{suffix}")

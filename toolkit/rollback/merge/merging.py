@@ -7,6 +7,7 @@ value and is listed; what a constraint would refuse is left as restored and list
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from toolkit.adapters.postgres import Connection, sql
 from toolkit.adapters.readings import split_name
@@ -16,7 +17,9 @@ from toolkit.rollback.merge.applying import change_rows, delete_gone, insert_new
 from toolkit.rollback.merge.config import MergeConfig
 from toolkit.rollback.merge.conflicts import list_conflicts, prepare
 from toolkit.rollback.merge.difference import find_changes, find_pairs, reason_names
+from toolkit.rollback.merge.keyless import find_rows
 from toolkit.rollback.merge.outcome import LeftColumn, LeftTable, Merged, TableMerged
+from toolkit.rollback.merge.partitions import add_missing_partitions
 from toolkit.rollback.merge.refusals import refuse
 from toolkit.rollback.merge.rules import Rules
 from toolkit.rollback.merge.sequences import advance_sequences
@@ -34,7 +37,7 @@ _SETTINGS = {
     "extra_float_digits": "1",
     "bytea_output": "hex",
 }
-JOBS, ARCHIVE = "job", "archive"
+JOBS, ARCHIVE, VERSION = "job", "archive", "version"
 
 
 def merge(
@@ -55,9 +58,11 @@ def merge(
     prepare(conn)
     schemas = [*damaged.values(), *restored.values()]
     with _settings(conn, restored), unrestricted(conn, schemas):
+        notes = add_missing_partitions(conn, damaged, restored)
         pairing = pair_tables(conn, damaged, restored, damage, config)
         _require_damage(conn, pairing, damage)
-        return _merge(conn, pairing, damaged, restored, config, advance or _nothing)
+        done = _merge(conn, pairing, damaged, restored, config, advance or _nothing)
+        return replace(done, notes=(*notes, *done.notes))
 
 
 def _merge(
@@ -68,21 +73,34 @@ def _merge(
     config: MergeConfig,
     advance: Advance,
 ) -> Merged:
-    keyed = [table for table in pairing.tables if table.key]
-    rules = {table.name: _rules(table, damaged, config) for table in keyed}
-    for done, table in enumerate(keyed):
-        advance("comparing", done, len(keyed))
-        find_pairs(conn, rules[table.name])
-        find_changes(conn, rules[table.name])
-    refuse(conn, keyed)
-    listed = {table.name: _list(conn, rules[table.name], config) for table in keyed}
-    tables = tuple(_apply(conn, restored, keyed, listed, advance))
+    tables = [table for table in pairing.tables if table.columns]
+    rules = {table.name: _rules(table, damaged, config) for table in tables}
+    for done, table in enumerate(tables):
+        advance("comparing", done, len(tables))
+        _compare(conn, rules[table.name])
+        if table.name == f"{config.queue_schema}.{VERSION}":
+            _keep_layout(conn, table)
+    refuse(conn, tables)
+    listed = {table.name: _list(conn, rules[table.name], config) for table in tables}
     return Merged(
-        tables=tables,
+        tables=tuple(_apply(conn, restored, tables, listed, advance)),
         left_columns=tuple(_left_columns(conn, pairing)),
         left_tables=tuple(LeftTable(name, _count(conn, rows)) for name, rows in pairing.only_damaged),
         sequences=advance_sequences(conn, damaged, restored),
     )
+
+
+def _compare(conn: Connection, rules: Rules) -> None:
+    if not rules.table.key:
+        find_rows(conn, rules)
+        return
+    find_pairs(conn, rules)
+    find_changes(conn, rules)
+
+
+def _keep_layout(conn: Connection, table: Table) -> None:
+    """The queue's layout is the restored one, whatever the damaged one says of itself."""
+    conn.execute(sql.SQL("DELETE FROM {} WHERE kind IN ('new', 'gone')").format(table.merging))
 
 
 def _apply(
@@ -103,9 +121,9 @@ def _apply(
     return [
         TableMerged(
             table.name,
-            "key",
+            "key" if table.key else "rows",
             kept=_kind(conn, table, "kept"),
-            refused=_kind(conn, table, "damaged"),
+            refused=_kind(conn, table, "damaged") + _kind(conn, table, "left"),
             conflicts=listed[table.name],
             **done[table.name],
         )
@@ -116,7 +134,7 @@ def _apply(
 def _list(conn: Connection, rules: Rules, config: MergeConfig) -> int:
     """List what could not be decided and what was refused; how many."""
     table = rules.table
-    names = sql.Literal(reason_names(rules))
+    names = sql.Literal(reason_names(rules) if table.key else [""])
     found = sql.SQL("""
         SELECT key, told.column_name, told.reason
         FROM {merging} AS m

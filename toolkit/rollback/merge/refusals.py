@@ -210,8 +210,8 @@ def _refuse_double(conn: Connection, each: Excluding) -> int:
     same = _clash(each, "a", "b")
     earlier = '(b."merge:kind", b."merge:id") < (a."merge:kind", a."merge:id")'
     keys = sql.SQL(" AND ").join(
-        sql.SQL("b.{} = touched.{}").format(sql.Identifier(f"row_{n}"), table.slot(column))
-        for n, column in enumerate(table.keys)
+        sql.SQL("b.{} = touched.{}").format(sql.Identifier(f"row_{n}"), ours)
+        for n, (ours, _) in enumerate(table.identity)
     )
     found = sql.SQL("""
         SELECT a."merge:id" FROM ({live}) AS a JOIN ({live}) AS b ON {same} AND {earlier}
@@ -260,8 +260,8 @@ def _take_turns(conn: Connection, table: Table, excluding: Sequence[Excluding]) 
 def _edges(each: Excluding) -> sql.Composable:
     table = each.part.table
     keys = sql.SQL(" AND ").join(
-        sql.SQL("b.{} = first.{}").format(sql.Identifier(f"row_{n}"), table.slot(column))
-        for n, column in enumerate(table.keys)
+        sql.SQL("b.{} = first.{}").format(sql.Identifier(f"row_{n}"), ours)
+        for n, (ours, _) in enumerate(table.identity)
     )
     return sql.SQL("""
         SELECT a."merge:id" AS later, first.id AS first
@@ -305,14 +305,16 @@ def _clash(each: Excluding, one: str, other: str) -> sql.Composable:
 
 
 def _rows_of(part: Part) -> sql.Composable:
-    return sql.SQL("SELECT * FROM {}").format(part.rows)
+    """The restored rows of a part, each with what identifies it as row_0, …"""
+    names = [
+        sql.SQL("r.{} AS {}").format(theirs, sql.Identifier(f"row_{n}"))
+        for n, (_, theirs) in enumerate(part.table.identity)
+    ]
+    return sql.SQL("SELECT r.*, {} FROM {} AS r").format(sql.SQL(", ").join(names), part.rows)
 
 
 def _row_of(table: Table) -> sql.Composable:
-    names = [
-        sql.SQL("{} AS {},").format(column.identifier, sql.Identifier(f"row_{n}"))
-        for n, column in enumerate(table.keys)
-    ]
+    names = [sql.SQL("{},").format(sql.Identifier(f"row_{n}")) for n, _ in enumerate(table.identity)]
     return sql.Composed(names)
 
 

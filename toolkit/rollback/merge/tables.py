@@ -92,13 +92,21 @@ class Table:
         """The name of a column in that table."""
         return sql.Identifier(f"c{self.columns.index(column)}")
 
+    @property
+    def identity(self) -> tuple[tuple[sql.Identifier, sql.Identifier], ...]:
+        """What identifies a restored row: in `merging`, and in the table. Without a key it is where the row lies."""
+        if not self.key:
+            return (
+                (sql.Identifier("lies"), sql.Identifier("ctid")),
+                (sql.Identifier("part"), sql.Identifier("tableoid")),
+            )
+        return tuple((self.slot(column), column.identifier) for column in self.keys)
+
     def same_key(self, merging: str, rows: str) -> sql.Composable:
         """That a row of that table and a row of the restored table are the same one."""
         parts = [
-            sql.SQL("{}.{} = {}.{}").format(
-                sql.Identifier(merging), self.slot(column), sql.Identifier(rows), column.identifier
-            )
-            for column in self.keys
+            sql.SQL("{}.{} = {}.{}").format(sql.Identifier(merging), ours, sql.Identifier(rows), theirs)
+            for ours, theirs in self.identity
         ]
         return sql.SQL("({})").format(sql.SQL(" AND ").join(parts))
 

@@ -1,0 +1,68 @@
+"""Holding the queue: its waiting jobs stay where they are, and no worker takes one, until it is released.
+
+A worker of pg-boss takes jobs whose `start_after` has passed, so a held job is put off by ten thousand years, to the
+microsecond, and taken back by as much. A trigger does the same to what is added or tried again meanwhile. It stands in
+the queue's own schema, so a hold survives a crash and a rename, and works for any role. Jobs that run are left alone.
+"""
+
+from toolkit.adapters.postgres import Connection, sql
+from toolkit.rollback.merge.conflicts import prepare
+
+TRIGGER = "toolkit_holds_job"
+PUT_OFF, PUT_OFF_FROM = "87660000 hours", "9000-01-01 00:00:00+00"
+
+_HOLDING = """
+CREATE OR REPLACE FUNCTION toolkit.hold_job() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $hold$
+BEGIN
+    IF NEW.state::text IN ('created', 'retry')
+       AND isfinite(NEW.start_after) AND NEW.start_after < timestamptz '9000-01-01 00:00:00+00' THEN
+        NEW.start_after := NEW.start_after + interval '87660000 hours';
+    END IF;
+    RETURN NEW;
+END
+$hold$
+"""
+
+
+def hold_queue(conn: Connection, schema: str) -> int:
+    """Hold pg-boss's queue in that schema (the name under which it stands now). Jobs put off now; safe to repeat."""
+    if not queue_is_held(conn, schema):
+        prepare(conn)
+        conn.execute(_HOLDING)
+        trigger = sql.SQL(
+            "CREATE TRIGGER {} BEFORE INSERT OR UPDATE ON {} FOR EACH ROW EXECUTE FUNCTION toolkit.hold_job()"
+        )
+        conn.execute(trigger.format(sql.Identifier(TRIGGER), sql.Identifier(schema, "job")))
+    # the trigger puts off what is touched
+    touch = sql.SQL("""
+        UPDATE {} SET start_after = start_after
+        WHERE state::text IN ('created', 'retry') AND isfinite(start_after) AND start_after < {}::timestamptz
+    """).format(sql.Identifier(schema, "job"), sql.Literal(PUT_OFF_FROM))
+    return conn.execute(touch).rowcount
+
+
+def release_queue(conn: Connection, schema: str) -> int:
+    """Give every job its time back. Jobs that got it back; 0 where nothing was held."""
+    job = sql.Identifier(schema, "job")
+    conn.execute(sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(TRIGGER), job))
+    back = sql.SQL("""
+        UPDATE {} SET start_after = start_after - {}::interval
+        WHERE isfinite(start_after) AND start_after >= {}::timestamptz
+    """).format(job, sql.Literal(PUT_OFF), sql.Literal(PUT_OFF_FROM))
+    return conn.execute(back).rowcount
+
+
+def queue_is_held(conn: Connection, schema: str) -> bool:
+    """Whether it is held."""
+    row = conn.execute(
+        """
+        SELECT EXISTS (
+            SELECT FROM pg_trigger
+            JOIN pg_class ON pg_class.oid = tgrelid
+            JOIN pg_namespace ON pg_namespace.oid = relnamespace
+            WHERE nspname = %(schema)s AND relname = 'job' AND tgname = %(trigger)s
+        )
+        """,
+        {"schema": schema, "trigger": TRIGGER},
+    ).fetchone()
+    return row == (True,)
