@@ -1,0 +1,257 @@
+"""Databases change names, from the maintenance database: the live one closed, emptied of sessions, caught up, renamed.
+
+    two sessions opened ─► live closed, its sessions ended ─► its rows staged beside the copy's ─► merge, sequences
+    ─► sessions closed ─► both renames and open again, in ONE transaction
+
+A run that dies in between leaves the live database closed to everybody, superusers too. `reopen` is the way back: it
+opens what a swap of ours has closed, and the swap begins anew. The copy's comment says which database that is.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from toolkit.adapters.pgtools import PgTools
+from toolkit.adapters.postgres import Connection, Database, sql
+from toolkit.errors import RollbackError
+from toolkit.playbook import pg_bindir
+from toolkit.rollback.freeze import reapply
+from toolkit.rollback.plan import SwapIn
+from toolkit.rollback.relations import relations
+from toolkit.rollback.restore.catalog import snapshot_of
+from toolkit.rollback.restore.names import damaged_name, restored_name
+from toolkit.rollback.restore.other_database import (
+    close_to_all,
+    end_sessions,
+    maintenance,
+    name_of,
+    open_to_all,
+    states_of,
+)
+from toolkit.rollback.restore.privileges import Rights, carry_over, rights_in
+from toolkit.rollback.restore.records import Restored, Swapped, keep_swap
+from toolkit.rollback.restore.settings import carry_settings
+from toolkit.rollback.restore.staging import Staged, stage, staged_damage
+from toolkit.rollback.restore.swap_schemas import carry, count_rows
+from toolkit.rollback.steps.doing import Surroundings
+
+OWN_SCHEMA = "toolkit"
+CLOSED = "closed by a swap of the toolkit"
+DUMP_WITHIN_S = 600.0
+
+
+def swap_databases(around: Surroundings, action: SwapIn, restored: Restored) -> Swapped:
+    """All of the swap. Raises RollbackError or DatabaseError; the live database is open again then."""
+    live = around.systems.database
+    name, beside, aside = name_of(live), restored_name(restored.mark), damaged_name(restored.mark)
+    copy = live.named(beside)
+    _carry_toolkit(live, copy, around.incident.folder)
+    notes = carry_settings(live, maintenance(live), name, beside)
+    with maintenance(live).singly() as above:
+        _mark_closed(above, name, beside)
+        try:
+            swapped = _catch_up(above, around, action, restored, live, copy, notes)
+            end_sessions(above, beside)
+            _rename(above, name, beside, aside)
+        except BaseException:
+            reopen(live)
+            raise
+    return swapped
+
+
+def reopen(live: Database) -> str | None:
+    """Open a live database that a swap of ours has closed and not replaced; None where none was. Safe to repeat.
+
+    To be asked before anything else of a run that goes on, or that gives up: nobody can connect until then.
+    """
+    name = name_of(live)
+    with maintenance(live).singly() as conn:
+        state = states_of(conn, [name]).get(name)
+        marked = conn.execute(
+            """
+            SELECT datname
+            FROM pg_database
+            WHERE shobj_description(oid, 'pg_database') = %(mark)s
+            """,
+            {"mark": _comment(name)},
+        ).fetchone()
+        if state is None or state.open or marked is None:
+            return None
+        open_to_all(conn, name)
+    return f"database {name} was closed by a swap that did not come to its end, and is open again"
+
+
+def rename_back(live: Database, mark: str) -> None:
+    """Put the damaged database in the live one's place again, and the restored one beside. Ends every session."""
+    name, beside, aside = name_of(live), restored_name(mark), damaged_name(mark)
+    with maintenance(live).singly() as above:
+        _mark_closed(above, name, aside)
+        try:
+            end_sessions(above, name)
+            end_sessions(above, aside)
+            _rename(above, name, aside, beside)
+        except BaseException:
+            reopen(live)
+            raise
+
+
+def _catch_up(
+    above: Connection,
+    around: Surroundings,
+    action: SwapIn,
+    restored: Restored,
+    live: Database,
+    copy: Database,
+    notes: Sequence[str],
+) -> Swapped:
+    """Between closing and renaming: everything that was acknowledged, from the live database into the copy."""
+    name = name_of(live)
+    with live.reading(within_ms=0) as there, copy.writing(lock_within_ms=0) as here:
+        around.fence.guard(here)
+        close_to_all(above, name)
+        end_sessions(above, name, but=[there.info.backend_pid])
+        there.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        rights = {schema: rights_in(there, schema) for schema in restored.schemas}
+        staged = stage(there, here, restored, action.damage)
+        _copy_toolkit(there, here)
+        merged = carry(
+            here,
+            around,
+            staged_damage(action.damage, staged),
+            {each.schema: each.stands for each in staged},
+            {schema: schema for schema in restored.schemas},
+        )
+        _advance(there, here, restored.schemas)
+        _drop_staged(here, staged)
+        swapped = _finish(here, restored, rights, {"merged": merged.to_json(), "notes": list(notes)})
+    return swapped
+
+
+def _finish(here: Connection, restored: Restored, rights: Mapping[str, Rights], told: Mapping[str, object]) -> Swapped:
+    """Rights as the live ones had them, the freeze, the record. True once it is renamed: nobody reads it before."""
+    taken = [line for schema, live in rights.items() for line in carry_over(here, schema, live)]
+    reapply(here)
+    counts = count_rows(here, restored.schemas)
+    swapped = Swapped(
+        restored.mark, restored.source, "databases", "done", restored.schemas, counts, {**told, "rights": taken}
+    )
+    keep_swap(here, swapped)
+    return swapped
+
+
+def _mark_closed(above: Connection, name: str, beside: str) -> None:
+    """Say on the copy which database is going to be closed, before it is."""
+    conn_comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
+    above.execute(conn_comment.format(sql.Identifier(beside), sql.Literal(_comment(name))))
+
+
+def _comment(name: str) -> str:
+    return f"{name} was {CLOSED}"
+
+
+def _rename(above: Connection, name: str, beside: str, aside: str) -> None:
+    """In one transaction, so that there is never no database, nor a closed one, under the live name."""
+    if aside in states_of(above, [aside]):
+        raise RollbackError(
+            f"There is a database {aside} already", state="nothing was renamed", next="discard it first"
+        )
+    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    with above.transaction():
+        above.execute(rename.format(sql.Identifier(name), sql.Identifier(aside)))
+        above.execute(rename.format(sql.Identifier(beside), sql.Identifier(name)))
+        above.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(sql.Identifier(name)))
+        open_to_all(above, aside)
+        open_to_all(above, name)
+
+
+# The schema `toolkit`: lease, stable points, freeze ----------------------------------------------------------------
+
+
+def _carry_toolkit(live: Database, copy: Database, folder: Path) -> None:
+    """The tables of the schema `toolkit` as they are now; their rows follow once more when nobody writes any."""
+    tools = PgTools.found(pg_bindir())
+    with copy.writing() as conn:
+        conn.execute("DROP SCHEMA IF EXISTS toolkit CASCADE")
+    home = Path(tempfile.mkdtemp(prefix=".restoring-", dir=folder))
+    try:
+        with (
+            snapshot_of(live) as snapshot,
+            tools.dump(
+                live,
+                home / "toolkit",
+                schemas=[OWN_SCHEMA],
+                snapshot=snapshot,
+                jobs=1,
+                compression=0,
+                lock_within_ms=5_000,
+            ) as dump,
+        ):
+            dump.wait(DUMP_WITHIN_S)
+        tools.restore(copy, home / "toolkit", jobs=1, exit_on_error=True)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _copy_toolkit(there: Connection, here: Connection) -> None:
+    """Every row of the schema `toolkit`, anew, in an order that no foreign key minds."""
+    tables = [each for each in relations(there, [OWN_SCHEMA]) if each.kind == "r"]
+    present = {each.name for each in relations(here, [OWN_SCHEMA])}
+    wanted = [each for each in tables if each.name in present]
+    if not wanted:
+        return
+    here.execute("SET CONSTRAINTS ALL DEFERRED")
+    names = sql.SQL(", ").join(each.identifier for each in wanted)
+    here.execute(sql.SQL("TRUNCATE {} CASCADE").format(names))
+    for each in _parents_first(there, [each.name for each in wanted]):
+        table = sql.Identifier(OWN_SCHEMA, each)
+        with (
+            there.cursor().copy(sql.SQL("COPY {} TO STDOUT").format(table)) as source,
+            here.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(table)) as target,
+        ):
+            for block in source:
+                target.write(block)
+    _advance(there, here, [OWN_SCHEMA])
+
+
+def _parents_first(conn: Connection, names: Sequence[str]) -> list[str]:
+    rows = conn.execute(
+        """
+        SELECT child.relname, parent.relname
+        FROM pg_constraint
+        JOIN pg_class AS child ON child.oid = conrelid
+        JOIN pg_class AS parent ON parent.oid = confrelid
+        WHERE contype = 'f' AND child.relnamespace = 'toolkit'::regnamespace AND conrelid <> confrelid
+        """
+    ).fetchall()
+    ordered: list[str] = []
+    while len(ordered) < len(names):
+        waiting = [name for name in names if name not in ordered]
+        free = [
+            name
+            for name in waiting
+            if all(parent in ordered or parent not in names for child, parent in rows if child == name)
+        ]
+        ordered += free or waiting[:1]
+    return ordered
+
+
+def _advance(there: Connection, here: Connection, schemas: Sequence[str]) -> None:
+    """Sequences of the copy to at least what the live ones had."""
+    known = {(each.schema, each.name) for each in relations(here, schemas) if each.kind == "S"}
+    for each in relations(there, schemas):
+        if each.kind != "S" or (each.schema, each.name) not in known:
+            continue
+        row = there.execute(sql.SQL("SELECT last_value, is_called FROM {}").format(each.identifier)).fetchone()
+        now = here.execute(sql.SQL("SELECT last_value, is_called FROM {}").format(each.identifier)).fetchone()
+        assert row is not None and now is not None
+        if row > now:
+            here.execute(
+                "SELECT setval(%(name)s::regclass, %(value)s, %(called)s)",
+                {"name": each.identifier.as_string(here), "value": row[0], "called": row[1]},
+            )
+
+
+def _drop_staged(here: Connection, staged: Sequence[Staged]) -> None:
+    for each in staged:
+        here.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(each.stands)))

@@ -1,0 +1,163 @@
+"""Swapping a restored copy in: done when the target itself says so, in the transaction that did it."""
+
+import time
+from collections.abc import Mapping
+from typing import NoReturn
+
+from toolkit.adapters.postgres import Connection
+from toolkit.errors import DatabaseError, RollbackError, ToolkitError
+from toolkit.rollback.blocking import Blocker, BlockerWatch, sqlstate_of
+from toolkit.rollback.plan import SwapIn
+from toolkit.rollback.restore.names import damaged_name, mark_of
+from toolkit.rollback.restore.records import Restored, Swapped, prepare, read_restored, read_swap
+from toolkit.rollback.restore.reload import reload_tables
+from toolkit.rollback.restore.swap_databases import reopen, swap_databases
+from toolkit.rollback.restore.swap_schemas import swap_back, swap_schemas
+from toolkit.rollback.steps.doing import Doing, Standing, Surroundings
+
+AGAIN = ("55P03", "40P01", "40001")
+LOCK_WITHIN_MS = 200
+
+
+class SwappingIn(Doing):
+    """`SwapIn`, carried out."""
+
+    def __init__(self, action: SwapIn, around: Surroundings) -> None:
+        super().__init__(around)
+        self.action, self._database = action, around.systems.database
+        self._mark = mark_of(around.incident.id, action.source)
+
+    def require(self) -> None:
+        self._database.require_direct()
+        self._reopen()
+        if self.around.plan.server is not None and not self.around.rehearsal:
+            self._database.require(self.around.plan.server)
+
+    def look(self) -> Standing:
+        self._reopen()
+        with self._database.reading() as conn:
+            swapped = read_swap(conn, self._mark)
+        if swapped is None or swapped.state != "done":
+            return Standing(False, "the copy was not swapped in")
+        return Standing(True, f"the copy was swapped in; the damaged data is kept as {damaged_name(self._mark)}")
+
+    def act(self) -> str:
+        restored = self._whole()
+        with self._database.writing() as conn:
+            self.around.fence.guard(conn)
+            prepare(conn)
+        if self.action.way == "databases":
+            swapped = swap_databases(self.around, self.action, restored)
+        else:
+            swapped = self._patiently(restored)
+        self.around.tell("restore.swapped", {"way": swapped.way, "told": dict(swapped.told)})
+        return self._said(swapped)
+
+    def state(self) -> str:
+        try:
+            return f"{self.look().evidence}; a swap is done whole or not at all"
+        except ToolkitError as error:
+            return f"whether the copy was swapped in is unknown: {error.what}"
+
+    def undo(self) -> str | None:
+        with self._database.reading() as conn:
+            swapped = read_swap(conn, self._mark)
+        if swapped is None or swapped.state != "done" or swapped.way != "schemas":
+            return None
+        with self._database.writing(lock_within_ms=self._lock_within_ms) as conn:
+            self.around.fence.guard(conn)
+            undone = swap_back(conn, swapped)
+        return "the damaged data is live again, as nothing was written since" if undone else None
+
+    def _patiently(self, restored: Restored) -> Swapped:
+        """In one transaction, tried until its locks could be had or the patience is used up."""
+        patience, ended = self.around.patience, False
+        deadline = time.monotonic() + patience.give_up_after_s
+        for tries, pause in enumerate(patience.pauses(), start=1):
+            blockers: list[Blocker] = []
+            try:
+                return self._once(restored, blockers)
+            except DatabaseError as error:
+                if sqlstate_of(error) not in AGAIN:
+                    raise
+            if time.monotonic() > deadline and not (self.around.end_blockers and not ended):
+                self._give_up(blockers, tries)
+            ended = ended or self._end(blockers, time.monotonic() > deadline)
+            told = {"attempt": tries, "blockers": [each.to_json() for each in blockers], "again_in_s": pause}
+            self.around.tell("step.blocked", told)
+            time.sleep(pause)
+        raise AssertionError("pauses have no end")
+
+    def _once(self, restored: Restored, blockers: list[Blocker]) -> Swapped:
+        """One try. Whoever was in the way is put into `blockers`."""
+        with self._database.writing(lock_within_ms=self._lock_within_ms) as conn:
+            watch = BlockerWatch(self._database, conn.info.backend_pid)
+            try:
+                with watch:
+                    return self._swap(conn, restored)
+            finally:
+                blockers += watch.seen
+
+    def _swap(self, conn: Connection, restored: Restored) -> Swapped:
+        self.around.fence.guard(conn)
+        swapped = read_swap(conn, self._mark)
+        if swapped is not None and swapped.state == "done":
+            return swapped
+        if self.action.way == "schemas":
+            return swap_schemas(conn, self.around, self.action, restored)
+        return reload_tables(conn, self.around, self.action, restored)
+
+    @property
+    def _lock_within_ms(self) -> int:
+        return min(LOCK_WITHIN_MS, self.around.patience.lock_within_ms)
+
+    def _whole(self) -> Restored:
+        with self._database.reading() as conn:
+            restored = read_restored(conn, self._mark)
+        if restored is None or restored.state != "whole" or restored.way != self.action.way:
+            raise RollbackError(
+                "No whole copy stands beside production to be swapped in",
+                target=self._database.target,
+                state="production was not touched",
+                next="run the plan again: it restores beside first",
+            )
+        return restored
+
+    def _reopen(self) -> None:
+        """A run that died in the middle of a swap of databases has left production closed: nothing else comes first."""
+        if self.action.way == "databases" and (said := reopen(self._database)):
+            self.around.tell("restore.reopened", {"said": said})
+
+    def _end(self, blockers: list[Blocker], used_up: bool) -> bool:
+        """End the sessions in the way where that was asked for; whether it was done."""
+        if not (used_up and self.around.end_blockers and blockers):
+            return False
+        with self._database.writing() as conn:
+            self.around.fence.guard(conn)
+            for each in blockers:
+                conn.execute("SELECT pg_terminate_backend(%(pid)s)", {"pid": each.pid})
+        self.around.tell("step.ended_blockers", {"blockers": [each.to_json() for each in blockers]})
+        return True
+
+    def _give_up(self, blockers: list[Blocker], tries: int) -> NoReturn:
+        named = "; ".join(map(str, blockers)) or "nobody could be seen"
+        raise RollbackError(
+            f"The swap did not get its locks in {self.around.patience.give_up_after_s:g} s and {tries} tries. "
+            f"In the way: {named}",
+            target=self._database.target,
+            state=self.state(),
+            next=f"let it end, or end it: SELECT pg_terminate_backend({blockers[0].pid}); then run the plan again"
+            if blockers
+            else "run the plan again",
+        )
+
+    def _said(self, swapped: Swapped) -> str:
+        told = swapped.told.get("merged")
+        tables = told.get("tables", ()) if isinstance(told, Mapping) else ()
+        carried = sum(each["inserted"] + each["changed"] + each["deleted"] for each in tables)
+        conflicts = sum(each["conflicts"] for each in tables)
+        listed = f"; {conflicts} conflicts are listed in toolkit.conflict" if conflicts else ""
+        return (
+            f"the restored copy is live, {carried:,} changes since the backup were carried over{listed}; the damaged "
+            f"data is kept as {damaged_name(self._mark)}"
+        )
