@@ -127,7 +127,7 @@ def _placed(sql: str) -> Iterator[tuple[Token, int, int]]:
     while at < len(sql):
         token, end = _next(sql, at, line)
         if token is not None:
-            yield token, at, end
+            yield replace(token, at=at, end=end), at, end
         line += sql.count("\n", at, end)
         at = end
 
