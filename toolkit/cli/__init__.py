@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import toolkit
-from toolkit.cli import declare, drill, journal, postmortem, sandbox
+from toolkit.cli import backup, declare, drill, journal, postmortem, sandbox
 from toolkit.errors import ToolkitError
 from toolkit.redaction import redact
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.add_typer(drill.app, name="drill")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(journal.app, name="journal")
+app.add_typer(backup.app, name="backup")
 app.command(name="declare", epilog=declare.EXAMPLES)(declare.declare)
 app.command(name="postmortem", epilog=postmortem.EXAMPLES)(postmortem.postmortem)
 

@@ -31,6 +31,7 @@ from toolkit.rollback.backup.manifest import (
     write_manifest,
 )
 from toolkit.rollback.backup.states import write_states
+from toolkit.rollback.backup.verified import Level, record_verified
 from toolkit.rollback.blocking import Patience
 
 MADE, BEGUN, FAILED = "backup.made", "backup.begun", "backup.failed"
@@ -219,8 +220,10 @@ def _make(systems: Systems, folder: Path, incident: Incident, actor: str, tools:
             **{name: getattr(dumped, name) for name in dumped.__dataclass_fields__},
         )
         digest = write_manifest(aside, manifest)
+        seen = inspect_folder(aside, tools, server, known=manifest.files)
+        _require_whole(aside, seen)
+        record_verified(aside, digest, Level.READABLE, seen)
         keep_private(aside)
-        _require_whole(aside, inspect_folder(aside, tools, server, known=manifest.files))
     return Backup(folder, manifest, digest)
 
 

@@ -5,18 +5,22 @@ level three holds the fingerprint of every restored table against the manifest, 
 dump. It never touches a target. What the scratch server could not build is unknown, not passed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from toolkit.adapters.pgtools import Advance
 from toolkit.adapters.postgres import Connection, Database
-from toolkit.checks import Check, CheckResult, Finding, failed, passed, run_checks, unknown
+from toolkit.checks import Check, CheckResult, Finding, Outcome, failed, passed, run_checks, unknown
 from toolkit.errors import BackupError, DatabaseError
-from toolkit.rollback.backup.emergency import Backup
+from toolkit.rollback.backup.emergency import Backup, inspect_backup
+from toolkit.rollback.backup.inspection import NEEDED
 from toolkit.rollback.backup.left_out import sequences
-from toolkit.rollback.backup.manifest import Manifest, TableRecord
+from toolkit.rollback.backup.manifest import Manifest, TableRecord, read_manifest
 from toolkit.rollback.backup.table_proofs import counts_only
+from toolkit.rollback.backup.verified import Level, Verified, read_verified, record_verified
 from toolkit.rollback.relations import count_rows
-from toolkit.rollback.scratch import Built, Scratch
+from toolkit.rollback.scratch import Built, Scratch, scratch_server
 from toolkit.verify.fingerprints import fingerprint
 
 AREA = "restored backup"
@@ -43,6 +47,65 @@ def restore_checks(
         SEQUENCES: proof.sequences,
     }
     return run_checks(Check(name, AREA, look) for name, look in looks.items())
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a verification found. `record` is what was written beside the backup; None: there is no manifest."""
+
+    results: list[CheckResult]
+    record: Verified | None
+
+    @property
+    def level(self) -> Level:
+        return self.record.level if self.record else Level.NONE
+
+
+def verify_backup(folder: Path, *, restore: bool, advance: Advance | None = None) -> Verification:
+    """Look at a backup whole and, with `restore`, prove it on a scratch server; record the result beside it.
+
+    A backup that is still what it was keeps the level that it had. Raises OSError when the record cannot be written,
+    DatabaseError when no scratch server can be had.
+    """
+    results = inspect_backup(folder)
+    try:
+        manifest, digest = read_manifest(folder)
+    except BackupError:
+        return Verification(results, None)
+    backup = Backup(folder, manifest, digest)
+    if not _is_readable(results):
+        return Verification(results, record_verified(folder, digest, Level.NONE, results))
+    if restore:
+        with scratch_server(like=manifest.server) as scratch:
+            results += restore_checks(backup, scratch, advance=advance)
+    return Verification(results, keep_proof(backup, results))
+
+
+def keep_proof(backup: Backup, results: Sequence[CheckResult]) -> Verified:
+    """Record what was seen of a backup that is readable. Checks that were not repeated stay as they were, and so does
+    the level that they gave; one that was repeated and did not pass takes it away. OSError when it cannot be written.
+    """
+    fresh = {each.name for each in results}
+    before = read_verified(backup.folder, backup.manifest_sha256)
+    outcomes = {each.name: each.outcome for each in before.checks} if before else {}
+    outcomes |= {each.name: each.outcome for each in results}
+    kept = [each for each in before.checks if each.name not in fresh] if before else []
+    return record_verified(backup.folder, backup.manifest_sha256, _level(outcomes), results, kept)
+
+
+def _is_readable(results: Sequence[CheckResult]) -> bool:
+    outcomes = {each.name: each.outcome for each in results}
+    return all(outcomes.get(name) is Outcome.PASS for name in NEEDED)
+
+
+def _level(outcomes: Mapping[str, Outcome]) -> Level:
+    """Of a backup that is readable."""
+    level = Level.READABLE
+    for names, reached in (((RESTORED,), Level.RESTORED), ((FINGERPRINTS, SEQUENCES), Level.PROVED)):
+        if any(outcomes.get(name) is not Outcome.PASS for name in names):
+            break
+        level = reached
+    return level
 
 
 class _Proof:
