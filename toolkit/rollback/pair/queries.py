@@ -1,4 +1,4 @@
-"""What a deployment asks the database, as normalised texts: read off pg_stat_statements, and kept where no crash reaches.
+"""What a deployment asks the database, as normalised texts: from pg_stat_statements, and kept where no crash reaches.
 
 Owns which texts may be kept: single statements on data whose constants are placeholders. Utility statements, which may
 hold passwords, and texts that the server failed to normalise are dropped, and comments are taken out, since they may

@@ -1,0 +1,137 @@
+"""Real requests, replayed with their recorded parameters on a copy, in transactions that are rolled back.
+
+This finds what preparing cannot: a NOT NULL, a CHECK, a missing default, an enum label that a parameter wants. What a
+copy cannot know is no evidence: a row that exists already, or one that the copy has not got yet.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from toolkit.adapters.postgres import Connection, Database, sql
+from toolkit.rollback.pair.findings import NOT_PERMITTED, PairFinding, Verdict, named, refusal_of
+from toolkit.rollback.pair.queries import single
+from toolkit.rollback.pair.standing_in import Application, as_application, holds_privileges
+from toolkit.rollback.pair.statement_log import LoggedStatement, LoggedTransaction
+from toolkit.rollback.sql_lexer import Kind, SqlError, statements, tokens
+
+NOT_NULL, CHECK = "23502", "23514"
+REFUSED_VALUES = ("22P02", "22001", "22003", "22007", "22008", "22P03")
+# The row is there already, is not there yet, overlaps another one: facts of the copy's data, not of its schema.
+NO_EVIDENCE = ("23505", "23503", "23P01")
+FAULTS = ("42", "3F")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Of `transactions`, `tried` statements were run and `met` of them found rows. `written` are those that changed
+    some, by verb and table."""
+
+    findings: tuple[PairFinding, ...]
+    transactions: int
+    tried: int
+    met: int
+    written: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """Of one statement: the server's code and what may be told, or how many rows it met."""
+
+    code: str | None = None
+    said: str = ""
+    rows: int = 0
+
+
+def replayed(copy: Database, requests: Sequence[LoggedTransaction], application: Application) -> Replay:
+    """Replay each transaction by itself. Raises DatabaseError where the copy does not answer."""
+    outcomes: list[tuple[LoggedStatement, _Outcome]] = []
+    with as_application(copy, application) as conn:
+        granted = holds_privileges(conn)
+        for request in requests:
+            with conn.transaction(force_rollback=True):
+                outcomes += [(each, _statement(conn, each, granted)) for each in request.statements]
+    done = [(named(statement.sql), outcome) for statement, outcome in outcomes if outcome.code is None]
+    written = {name for name, outcome in done if outcome.rows and not name.startswith("SELECT")}
+    met = sum(outcome.rows > 0 for _, outcome in outcomes)
+    return Replay(tuple(_told(outcomes)), len(requests), len(outcomes), met, tuple(sorted(written)))
+
+
+def _statement(conn: Connection, statement: LoggedStatement, granted: bool) -> _Outcome:
+    """Run one. It alone is undone where it is refused, so that the ones after it can be tried."""
+    on_data = single(statement.sql) is not None
+    if not (on_data and all(map(_is_type, statement.types))) and not _sets_a_setting(statement.sql):
+        return _Outcome("0A000", "it is no single statement on data and was not tried")
+    try:
+        with conn.transaction():
+            done = conn.execute(_executable(conn, statement) if on_data else _as_it_is(statement.sql))
+            rows = max(done.rowcount, 0)
+            conn.execute("DEALLOCATE ALL")
+    except conn.Error as error:
+        code = error.sqlstate
+        if code is None or code.startswith(("57", "08")):
+            raise
+        if code == NOT_PERMITTED and not granted:
+            return _Outcome("XX000", "the copy came without its grants, so privileges are not known")
+        return _Outcome(code, refusal_of(error))
+    return _Outcome(rows=rows)
+
+
+def _executable(conn: Connection, statement: LoggedStatement) -> sql.Composed:
+    """PREPARE it, with its parameters' types; what is to be run then. The server reads the values as their types."""
+    types = sql.SQL("({})").format(sql.SQL(", ").join(map(_as_it_is, statement.types)))
+    conn.execute(
+        sql.SQL("PREPARE pair_request {} AS {}").format(types, _as_it_is(statement.sql))
+        if statement.types
+        else sql.SQL("PREPARE pair_request AS {}").format(_as_it_is(statement.sql))
+    )
+    values = sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, statement.params)))
+    return sql.SQL("EXECUTE pair_request {}").format(values if statement.params else sql.SQL(""))
+
+
+def _told(outcomes: Iterable[tuple[LoggedStatement, _Outcome]]) -> Iterator[PairFinding]:
+    """A finding for each statement's text and what came of it, with how often."""
+    counts: Counter[tuple[str, _Outcome]] = Counter()
+    for statement, outcome in outcomes:
+        counts[statement.sql, replace(outcome, rows=min(outcome.rows, 1))] += 1
+    for (text, outcome), times in counts.items():
+        again = f" ({times} times)" if times > 1 else ""
+        if outcome.code is None:
+            said = "it ran" if outcome.rows else "it ran and met no row"
+        else:
+            said = outcome.said + ("; a fact of the copy's rows, no evidence" if outcome.code in NO_EVIDENCE else "")
+        verdict = _verdict(outcome.code, outcome.said)
+        yield PairFinding("real request", verdict, f"{named(text)}{again}", said, outcome.code)
+
+
+def _verdict(code: str | None, said: str) -> Verdict:
+    if code is None:
+        return "fits"
+    wrong = code[:2] in FAULTS or code in (NOT_NULL, CHECK, *REFUSED_VALUES)
+    return "incompatible" if wrong else "unknown"
+
+
+def _is_type(name: str) -> bool:
+    """Whether this is a type's name and nothing else: `uuid[]`, `numeric(12, 2)`, `public.action_source`."""
+    try:
+        found = list(tokens(name))
+    except SqlError:
+        return False
+    return bool(found) and all(each.is_name or each.kind is Kind.NUMBER or each.text in ".[](), " for each in found)
+
+
+def _sets_a_setting(text: str) -> bool:
+    """Whether this is SET LOCAL of a setting of the application's own, such as app.company_id."""
+    try:
+        found = statements(text)
+    except SqlError:
+        return False
+    if len(found) != 1 or not found[0].begins("set", "local"):
+        return False
+    name = found[0].tokens[2:5]
+    return len(name) == 3 and name[0].is_name and name[1].text == "." and name[2].is_name
+
+
+def _as_it_is(text: str) -> sql.SQL:
+    """The recorded text itself: it is not ours to compose."""
+    return sql.SQL(text)
