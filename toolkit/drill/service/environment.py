@@ -22,6 +22,7 @@ class Environment:
     deployment: str
     processing_enabled: bool
     scheduler_enabled: bool
+    maintenance: bool = False
     defect: str = ""
     statement_log: str = ""
 
@@ -37,6 +38,7 @@ class Environment:
             deployment=_text(variables, "DEPLOYMENT_ID"),
             processing_enabled=_switch(variables, "PROCESSING_ENABLED"),
             scheduler_enabled=_switch(variables, "SCHEDULER_ENABLED"),
+            maintenance=_switch(variables, "MAINTENANCE_MODE", default="false"),
             defect=variables.get("DEFECT", ""),
             statement_log=variables.get("STATEMENT_LOG", ""),
         )
@@ -55,8 +57,8 @@ def _number(variables: Mapping[str, str], name: str) -> int:
     return int(value)
 
 
-def _switch(variables: Mapping[str, str], name: str) -> bool:
-    value = _text(variables, name).lower()
+def _switch(variables: Mapping[str, str], name: str, default: str = "") -> bool:
+    value = _text({name: default} | dict(variables), name).lower()
     if value not in ("true", "false"):
         raise UsageError(f"The variable {name} is neither true nor false", state="the service did not start")
     return value == "true"

@@ -2,7 +2,8 @@
 
 `/api/health` alone says that the process lives and asks nobody. `webhooks` stays healthy when no event comes in:
 silence must be found in the data. Every question to the database has LIMIT_S, and there is one of a kind at a time, so
-that probes can neither hang nor use up the pool while the database does.
+that probes can neither hang nor use up the pool while the database does. While writes are frozen it stays healthy, as
+it reads, and says `maintenance`.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from toolkit.drill.service.reminders import scheduler_facts
 LIMIT_S, POOL_WAIT_S = 2.5, 2.0
 CRITICAL_TABLES = ("events", "recovery_cases", "creator_settings")
 FAILED_JOBS_ALLOWED = 10
+WRITTEN = {"db": "events", "webhooks": "events", "queue": "pgboss.job", "scheduler": "pgboss.job"}
 
 Facts = dict[str, object]
 Question = Callable[[Connection], Awaitable[Facts]]
@@ -56,7 +58,9 @@ class Health:
         answers = await asyncio.gather(*(self._ask(kind) for kind in kinds))
         checks = dict(zip(kinds, answers, strict=True)) | {"external": self._external()}
         healthy = all(check["status"] == "healthy" for check in checks.values())
-        return self._answer({"status": "healthy" if healthy else "unhealthy", "checks": checks})
+        frozen = any(check.get("maintenance") for check in checks.values())
+        told = {"status": "healthy" if healthy else "unhealthy", "checks": checks}
+        return self._answer(told | {"maintenance": frozen or self._environment.maintenance})
 
     async def db(self, _request: Request) -> Response:
         """503 when one of the three critical tables is missing or there is no connection."""
@@ -82,6 +86,7 @@ class Health:
             "uptime": round(time.monotonic() - self._began, 1),
             "version": f"0.{self._environment.build}.0",
             "environment": "production",
+            "maintenance": self._environment.maintenance,
         }
         return JSONResponse(body | facts, status_code=200 if facts["status"] == "healthy" else 503)
 
@@ -107,6 +112,7 @@ class Health:
         began = time.monotonic()
         async with self._database.transaction(EVERY_COMPANY, wait_s=POOL_WAIT_S) as conn:
             facts = await self._questions[kind](conn)
+            facts["maintenance"] = self._environment.maintenance or not await _writable(conn, WRITTEN[kind])
         if kind == "db":
             facts["connectionTime"] = round((time.monotonic() - began) * 1000, 1)
         return {"status": "healthy"} | facts
@@ -116,6 +122,16 @@ def _look_at_the_end(probe: "asyncio.Task[Facts]") -> None:
     """An error that nobody waited for is known already; asyncio need not complain."""
     if not probe.cancelled():
         probe.exception()
+
+
+async def _writable(conn: Connection, table: str) -> bool:
+    """Whether we may add rows to it: not while writes are frozen. A table that is missing is another's business."""
+    row = await (
+        await conn.execute(
+            "SELECT has_table_privilege(to_regclass(%(table)s), 'INSERT') IS NOT FALSE AS may", {"table": table}
+        )
+    ).fetchone()
+    return bool(row and row["may"])
 
 
 async def _database_facts(conn: Connection) -> Facts:

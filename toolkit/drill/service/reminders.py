@@ -119,7 +119,7 @@ class Reminders:
         self._environment, self._database = environment, database
 
     async def run(self, request: Request) -> Response:
-        """POST, called every few minutes: 200 with what was done, 401 without the cron's secret."""
+        """POST, called every few minutes: 200 with what was done, 401 without the cron's secret, 503 while frozen."""
         if not from_cron(request, self._environment):
             return JSONResponse({"error": "unauthorized"}, status_code=401)
         note = note_of(request)
@@ -141,8 +141,8 @@ class Reminders:
             async with self._database.transaction(EVERY_COMPANY) as conn:
                 await conn.execute(WORK_OFF, {"jobs": jobs})
             return 0
-        except psycopg.OperationalError:
-            raise  # not this job's fault; the jobs expire and are taken again
+        except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege):
+            raise  # not this job's fault: away or frozen; the jobs expire and are taken again
         except psycopg.Error as error:
             if len(jobs) == 1:
                 note.failure = Failure.of(error)

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from toolkit.clock import iso, utc_now
 from toolkit.drill.service.environment import Environment
+from toolkit.drill.service.maintenance import READING, in_maintenance, is_frozen
 
 RETRY_AFTER_S = 1
 REQUEST_ID_LENGTH = 128
@@ -63,8 +64,10 @@ def note_of(request: Request) -> Note:
     return note
 
 
-def answer_to(error: Exception) -> Response:
-    """503 when the database is away or busy (try again), 500 when the code and the schema do not fit each other."""
+def answer_to(error: Exception, method: str) -> Response:
+    """503 when the database is away, busy or frozen (try again), 500 when the code and the schema do not fit."""
+    if is_frozen(error, method):
+        return in_maintenance()
     if isinstance(error, psycopg.OperationalError):
         headers = {"retry-after": str(RETRY_AFTER_S)}
         return JSONResponse({"error": "database_unavailable"}, status_code=503, headers=headers)
@@ -91,13 +94,17 @@ class RequestLog:
             await send(message)
 
         try:
-            await self._app(scope, receive, watch)
+            if self._environment.maintenance and scope["method"] not in READING:
+                note.message = "maintenance mode is on"
+                await in_maintenance()(scope, receive, watch)
+            else:
+                await self._app(scope, receive, watch)
         except Exception as error:  # the last one to see it
             note.failure = Failure.of(error)
             if not isinstance(error, psycopg.Error):
                 _say_where(error)
             if not status:
-                await answer_to(error)(scope, receive, watch)
+                await answer_to(error, scope["method"])(scope, receive, watch)
         self._write(scope, note, status, (time.monotonic() - began) * 1000)
 
     def _write(self, scope: Scope, note: Note, status: int, ms: float) -> None:

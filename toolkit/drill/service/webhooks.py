@@ -69,7 +69,7 @@ class Webhooks:
         self._environment, self._database, self._cases = environment, database, cases
 
     async def receive(self, request: Request) -> Response:
-        """200 recorded or known, 401 not signed or stale, 400 malformed, 503 while processing is switched off."""
+        """200 recorded or known, 401 not signed or stale, 400 malformed, 503 while processing is off or frozen."""
         note, body, now = note_of(request), await request.body(), utc_now()
         if not signed(body, request.headers.get("x-whop-signature", ""), self._environment.webhook_secret):
             return _refuse(401, "invalid_signature")
