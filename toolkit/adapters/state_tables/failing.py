@@ -129,8 +129,8 @@ class Pgroll(Reader):
         query = sql.SQL(
             """
             SELECT schema, name, done
-            FROM {} AS migration
-            WHERE coalesce(to_jsonb(migration) ->> 'migration_type', 'pgroll') <> 'inferred'
+            FROM {} AS kept
+            WHERE coalesce(to_jsonb(kept) ->> 'migration_type', 'pgroll') <> 'inferred'
             ORDER BY created_at
             """
         )

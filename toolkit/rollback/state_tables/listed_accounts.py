@@ -67,6 +67,20 @@ class Goose(listing.Goose, RowForEach):
     )
     insert = sql.SQL("INSERT INTO {} (version_id, is_applied) VALUES (%(number)s, true)")
 
+    def record_down(
+        self,
+        conn: Connection,
+        schema: str,
+        table: str,
+        to_version: int | None,
+        migrations: Sequence[Migration] = (),
+    ) -> None:
+        """Rows of a version that was taken back in goose's old way are no proof that it is applied."""
+        applied = self.read(conn, schema, table).applied
+        for migration in migrations:
+            require_one(int(migration.label in applied), migration, schema, table)
+        super().record_down(conn, schema, table, to_version, migrations)
+
     def values(self, migration: Migration) -> Mapping[str, object]:
         return {"number": int(migration.label)}
 
