@@ -15,7 +15,14 @@ from pathlib import Path
 from toolkit.errors import BackupError, ToolkitError
 from toolkit.incident import JOURNAL_FILE, Incident, State
 from toolkit.rollback.backup.emergency import MADE
-from toolkit.rollback.backup.manifest import MANIFEST_FILE, MIGRATION_FILE, Manifest, read_manifest, sizes_differ
+from toolkit.rollback.backup.manifest import (
+    DATABASE_FOLDER,
+    MANIFEST_FILE,
+    MIGRATION_FILE,
+    Manifest,
+    read_manifest,
+    sizes_differ,
+)
 from toolkit.rollback.backup.verified import Level, Verified, read_verified
 
 
@@ -72,18 +79,21 @@ def find_backups(folders: Iterable[Path]) -> tuple[list[Kept], list[str]]:
     A folder that is not there is told as well.
     """
     found: dict[Path, Kept] = {}
-    problems = []
+    problems: list[str] = []
+    seen: set[Path] = set()
     for folder in folders:
         if not folder.is_dir():
             problems.append(f"{folder} is no folder")
         for path in sorted(folder.rglob(MANIFEST_FILE)):
             place = path.parent.resolve()
-            if place in found or place.name.startswith("."):  # written aside: not whole yet
+            if place in seen or place.name.startswith("."):  # written aside: not whole yet
                 continue
+            seen.add(place)
             try:
                 found[place] = _read(place)
             except BackupError as error:
-                problems.append(error.what)
+                if (place / DATABASE_FOLDER).exists():  # others write files of that name too
+                    problems.append(error.what)
     return sorted(found.values(), key=lambda each: (each.created_at, each.folder), reverse=True), problems
 
 
