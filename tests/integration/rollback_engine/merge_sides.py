@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 
 from toolkit.rollback.damage import Damage
-from toolkit.rollback.merge import Conflict, MergeConfig, Merged, conflicts_of, merge
+from toolkit.rollback.merge import Conflict, MergeConfig, Merged, conflicts_of, merge, prepare_merge
 
 SIDES = {"public": "live"}, {"public": "old"}
 MARK = "drill-7"
@@ -17,6 +17,7 @@ class Sides:
     """A connection, in autocommit, to a database whose schemas `live` and `old` hold the same tables."""
 
     def __init__(self, url: str, tables: LiteralString) -> None:
+        self._url = url
         self.conn = psycopg.connect(url, autocommit=True)
         for side in ("live", "old"):
             self.conn.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(side)))
@@ -36,6 +37,10 @@ class Sides:
         for side in ("live", "old"):
             self.run(side, statements)
 
+    def other(self) -> psycopg.Connection[Any]:
+        """A second session, in a transaction of its own."""
+        return psycopg.connect(self._url)
+
     def rows(self, query: LiteralString, side: str = "old") -> list[tuple[Any, ...]]:
         with self.conn.transaction():
             self.conn.execute(sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(side)))
@@ -49,6 +54,14 @@ class Sides:
                 restored=SIDES[1],
                 damage=damage,
                 config=(config or MergeConfig()).marked(MARK),
+            )
+
+    def prepare(self, *damage: Damage) -> Merged:
+        """The merge before the swap, from one snapshot."""
+        with self.conn.transaction():
+            self.conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            return prepare_merge(
+                self.conn, damaged=SIDES[0], restored=SIDES[1], damage=damage, config=MergeConfig().marked(MARK)
             )
 
     def conflicts(self) -> Sequence[Conflict]:

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from merge_sides import Sides
+from merge_sides import SIDES, Sides
 
 from toolkit.drill.database import ServiceDatabase
-from toolkit.errors import UsageError
+from toolkit.errors import RollbackError, UsageError
 from toolkit.rollback.damage import Damage
+from toolkit.rollback.merge import LeftColumn, LeftTable, MergeConfig, merge, prepare_merge
 
 TABLES = """
     CREATE TYPE mood AS ENUM ('calm', 'busy');
@@ -181,3 +182,93 @@ def test_damage_to_a_table_without_a_key_is_listed(sides: Sides) -> None:
     assert sorted(each.reason for each in sides.conflicts()) == (
         ["deletion"] * 3 + ["no-right-value"] * 3 + ["written-after"]
     )
+
+
+def test_after_preparing_only_what_changed_since_is_looked_at(sides: Sides) -> None:
+    sides.run("live", "INSERT INTO company VALUES (4, 'd'), (5, 'e'); DELETE FROM item WHERE id = 2")
+    first = sides.prepare()
+    assert (first.of("company").inserted, first.of("item").deleted) == (2, 1)
+    sides.run("live", "INSERT INTO company VALUES (6, 'f'); UPDATE company SET name = 'bb' WHERE id = 2")
+    sides.run("live", "DELETE FROM company WHERE id IN (1, 5)")
+    merged = sides.merge()
+    company = merged.of("company")
+    assert (company.compared, company.inserted, company.changed, company.deleted) == ("since", 1, 1, 2)
+    for query in ("SELECT * FROM company ORDER BY id", "SELECT item::text FROM item ORDER BY id"):
+        assert sides.rows(query) == sides.rows(query, "live")
+
+
+def test_a_deletion_that_an_insertion_makes_up_for_is_seen(sides: Sides) -> None:
+    sides.prepare()
+    sides.run("live", "DELETE FROM company WHERE id = 3")
+    sides.run("live", "INSERT INTO company VALUES (7, 'g')")
+    sides.merge()
+    assert sides.rows("SELECT id FROM company ORDER BY id") == [(1,), (2,), (7,)]
+
+
+def test_what_is_written_while_preparing_is_merged_later(sides: Sides) -> None:
+    with sides.other() as writer:
+        writer.execute("INSERT INTO live.company VALUES (8, 'h')")
+        sides.prepare()
+        sides.run("live", "INSERT INTO company VALUES (9, 'i')")
+        writer.commit()
+    sides.merge()
+    assert sides.rows("SELECT id FROM company ORDER BY id") == [(1,), (2,), (3,), (8,), (9,)]
+
+
+def test_a_damaged_value_that_is_written_over_after_preparing_is_listed(sides: Sides) -> None:
+    xid = sides.run("live", "UPDATE item SET price = 0")
+    damage = Damage("item", ("price",), None, (xid,), written=(("price", "0"),))
+    sides.prepare(damage)
+    sides.run("live", "UPDATE item SET price = 5 WHERE id = 1; UPDATE item SET note = '[3]' WHERE id = 2")
+    sides.merge(damage)
+    assert sides.rows("SELECT id, price FROM item ORDER BY id") == [(1, 5), (2, 0), (3, 30)]
+    assert sides.listed() == {("2", "price", "written-after")}
+
+
+def test_a_copy_that_was_prepared_for_one_damage_is_not_merged_for_another(sides: Sides) -> None:
+    sides.prepare()
+    with pytest.raises(RollbackError):
+        sides.merge(Damage("item", verb="deleted"))
+
+
+def test_preparing_wants_one_snapshot(sides: Sides) -> None:
+    with pytest.raises(UsageError):
+        prepare_merge(sides.conn, damaged={}, restored={}, damage=(), config=MergeConfig())
+
+
+def test_a_trigger_of_a_person_does_not_fire_and_is_there_afterwards(sides: Sides) -> None:
+    sides.run(
+        "old",
+        """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''fired''; END';
+        CREATE TRIGGER on_row BEFORE INSERT OR UPDATE OR DELETE ON item FOR EACH ROW EXECUTE FUNCTION refuse();
+        CREATE TRIGGER off AFTER INSERT ON item FOR EACH ROW EXECUTE FUNCTION refuse();
+        ALTER TABLE item DISABLE TRIGGER off;
+        """,
+    )
+    sides.run("live", "INSERT INTO item (price) VALUES (1); UPDATE item SET price = 2 WHERE id = 1")
+    sides.merge()
+    assert sides.rows("SELECT count(*) FROM item") == [(4,)]
+    assert sides.rows("SELECT tgname::text, tgenabled::text FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1") == [
+        ("off", "D"),
+        ("on_row", "O"),
+    ]
+    assert sides.rows("SELECT bool_or(condeferrable) FROM pg_constraint") == [(False,)]
+
+
+def test_columns_and_tables_that_stay_behind_are_named_and_counted(sides: Sides) -> None:
+    sides.run(
+        "live", "ALTER TABLE item ADD tag text; UPDATE item SET tag = 'x' WHERE id < 3; CREATE TABLE extra (a int)"
+    )
+    sides.run("live", "INSERT INTO extra VALUES (1)")
+    merged = sides.merge()
+    assert merged.left_columns == (LeftColumn("public.item", "tag", 2),)
+    assert merged.left_tables == (LeftTable("public.extra", 1),)
+    assert (merged.of("item").changed, merged.conflicts) == (0, 0)
+
+
+def test_the_settings_of_the_transaction_are_as_before(sides: Sides) -> None:
+    before = sides.conn.execute("SELECT name, setting FROM pg_settings ORDER BY name").fetchall()
+    with sides.conn.transaction():
+        merge(sides.conn, damaged=SIDES[0], restored=SIDES[1], damage=(), config=MergeConfig(mark="m"))
+        assert sides.conn.execute("SELECT name, setting FROM pg_settings ORDER BY name").fetchall() == before

@@ -5,7 +5,7 @@
 
 from toolkit.rollback.merge.config import MergeConfig, merge_config
 from toolkit.rollback.merge.conflicts import Conflict, conflicts_of, count_conflicts
-from toolkit.rollback.merge.merging import merge
+from toolkit.rollback.merge.merging import merge, prepare_merge
 from toolkit.rollback.merge.outcome import LeftColumn, LeftTable, Merged, TableMerged
 from toolkit.rollback.merge.queue import hold_queue, queue_is_held, release_queue
 
@@ -21,6 +21,7 @@ __all__ = [
     "hold_queue",
     "merge",
     "merge_config",
+    "prepare_merge",
     "queue_is_held",
     "release_queue",
 ]

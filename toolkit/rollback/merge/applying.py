@@ -33,7 +33,7 @@ def undisturbed(conn: Connection, schemas: Sequence[str]) -> Iterator[None]:
 @contextmanager
 def unrestricted(conn: Connection, schemas: Sequence[str]) -> Iterator[None]:
     """Within it row-level security that is forced upon the owner is not; a part of the rows is never taken for all."""
-    forced = _forced_security(conn, schemas)
+    forced = forced_security(conn, schemas)
     for table in forced:
         conn.execute(sql.SQL("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY").format(table))
     yield
@@ -133,7 +133,8 @@ def _keys_at_once(conn: Connection, schemas: Sequence[str]) -> list[tuple[sql.Id
     return [(sql.Identifier(schema, table), sql.Identifier(name)) for schema, table, name in rows]
 
 
-def _forced_security(conn: Connection, schemas: Sequence[str]) -> list[sql.Identifier]:
+def forced_security(conn: Connection, schemas: Sequence[str]) -> list[sql.Identifier]:
+    """Tables of these schemas whose policies hold for their owner too."""
     rows = conn.execute(
         """
         SELECT nspname, relname

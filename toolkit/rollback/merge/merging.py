@@ -7,13 +7,19 @@ value and is listed; what a constraint would refuse is left as restored and list
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 from toolkit.adapters.postgres import Connection, sql
 from toolkit.adapters.readings import split_name
 from toolkit.errors import UsageError
 from toolkit.rollback.damage import Damage
-from toolkit.rollback.merge.applying import change_rows, delete_gone, insert_new, undisturbed, unrestricted
+from toolkit.rollback.merge.applying import (
+    change_rows,
+    delete_gone,
+    forced_security,
+    insert_new,
+    undisturbed,
+    unrestricted,
+)
 from toolkit.rollback.merge.config import MergeConfig
 from toolkit.rollback.merge.conflicts import list_conflicts, prepare
 from toolkit.rollback.merge.difference import find_changes, find_pairs, reason_names
@@ -24,6 +30,14 @@ from toolkit.rollback.merge.refusals import refuse
 from toolkit.rollback.merge.rules import Rules
 from toolkit.rollback.merge.sequences import advance_sequences
 from toolkit.rollback.merge.tables import Pairing, Table, pair_tables
+from toolkit.rollback.merge.watermarks import (
+    Watermark,
+    find_pairs_since,
+    forget_watermarks,
+    keep_watermark,
+    read_watermark,
+    rules_digest,
+)
 
 Advance = Callable[[str, float, float | None], None]
 
@@ -56,45 +70,85 @@ def merge(
     names a table or column that is not there, or whose SQL is no expression.
     """
     prepare(conn)
-    schemas = [*damaged.values(), *restored.values()]
-    with _settings(conn, restored), unrestricted(conn, schemas):
-        notes = add_missing_partitions(conn, damaged, restored)
-        pairing = pair_tables(conn, damaged, restored, damage, config)
-        _require_damage(conn, pairing, damage)
-        done = _merge(conn, pairing, damaged, restored, config, advance or _nothing)
-        return replace(done, notes=(*notes, *done.notes))
+    with _settings(conn, restored), unrestricted(conn, [*damaged.values(), *restored.values()]):
+        merged = _merge(conn, damaged, restored, damage, config, advance or _nothing, keep=False)
+    forget_watermarks(conn, config.mark)
+    return merged
+
+
+def prepare_merge(
+    conn: Connection,
+    *,
+    damaged: Mapping[str, str],
+    restored: Mapping[str, str],
+    damage: Sequence[Damage],
+    config: MergeConfig,
+    advance: Advance | None = None,
+) -> Merged:
+    """Merge before the swap, while production serves, so that `merge` has only to look at what changed since.
+
+    Arguments as for `merge`, in a transaction of its own with REPEATABLE READ, committed by the caller before the swap
+    begins. It takes no lock that a writer waits for. May be repeated; each time less is left. UsageError where the
+    transaction sees more than one snapshot, or where row-level security is forced upon the owner of a live table.
+    """
+    if _setting(conn, "transaction_isolation") not in ("repeatable read", "serializable"):
+        raise UsageError("A merge is prepared from one snapshot", next="use a transaction with REPEATABLE READ")
+    if forced_security(conn, list(damaged.values())):
+        raise UsageError(
+            "Row-level security is forced upon the owner of a live table, and lifting it needs its lock",
+            state="nothing was merged",
+            next="merge without preparing: inside the swap",
+        )
+    prepare(conn)
+    with _settings(conn, restored), unrestricted(conn, list(restored.values())):
+        return _merge(conn, damaged, restored, damage, config, advance or _nothing, keep=True)
 
 
 def _merge(
     conn: Connection,
-    pairing: Pairing,
     damaged: Mapping[str, str],
     restored: Mapping[str, str],
+    damage: Sequence[Damage],
     config: MergeConfig,
     advance: Advance,
+    *,
+    keep: bool,
 ) -> Merged:
+    notes = add_missing_partitions(conn, damaged, restored)
+    pairing = pair_tables(conn, damaged, restored, damage, config)
+    _require_damage(conn, pairing, damage)
     tables = [table for table in pairing.tables if table.columns]
-    rules = {table.name: _rules(table, damaged, config) for table in tables}
+    digest = rules_digest(damage, config)
+    marks = {table.name: read_watermark(conn, table, config.mark, digest) for table in tables}
+    rules = {table.name: _rules(table, damaged, config, since=marks[table.name] is not None) for table in tables}
     for done, table in enumerate(tables):
         advance("comparing", done, len(tables))
-        _compare(conn, rules[table.name])
+        _compare(conn, rules[table.name], marks[table.name])
         if table.name == f"{config.queue_schema}.{VERSION}":
             _keep_layout(conn, table)
     refuse(conn, tables)
     listed = {table.name: _list(conn, rules[table.name], config) for table in tables}
+    done_to = tuple(_apply(conn, restored, list(rules.values()), listed, advance))
+    for table in tables if keep else ():
+        if table.key:
+            keep_watermark(conn, table, config.mark, digest, marks[table.name])
     return Merged(
-        tables=tuple(_apply(conn, restored, tables, listed, advance)),
+        tables=done_to,
         left_columns=tuple(_left_columns(conn, pairing)),
         left_tables=tuple(LeftTable(name, _count(conn, rows)) for name, rows in pairing.only_damaged),
         sequences=advance_sequences(conn, damaged, restored),
+        notes=tuple(notes),
     )
 
 
-def _compare(conn: Connection, rules: Rules) -> None:
+def _compare(conn: Connection, rules: Rules, watermark: Watermark | None) -> None:
     if not rules.table.key:
         find_rows(conn, rules)
         return
-    find_pairs(conn, rules)
+    if watermark is not None:
+        find_pairs_since(conn, rules, watermark)
+    else:
+        find_pairs(conn, rules)
     find_changes(conn, rules)
 
 
@@ -106,10 +160,11 @@ def _keep_layout(conn: Connection, table: Table) -> None:
 def _apply(
     conn: Connection,
     restored: Mapping[str, str],
-    tables: Sequence[Table],
+    rules: Sequence[Rules],
     listed: Mapping[str, int],
     advance: Advance,
 ) -> list[TableMerged]:
+    tables = [each.table for each in rules]
     done: dict[str, dict[str, int]] = {table.name: {} for table in tables}
     with undisturbed(conn, list(restored.values())):
         for number, (what, act) in enumerate(
@@ -121,19 +176,22 @@ def _apply(
     return [
         TableMerged(
             table.name,
-            "key" if table.key else "rows",
+            "since" if each.since else "key" if table.key else "rows",
             kept=_kind(conn, table, "kept"),
             refused=_kind(conn, table, "damaged") + _kind(conn, table, "left"),
             conflicts=listed[table.name],
             **done[table.name],
         )
-        for table in tables
+        for each in rules
+        for table in (each.table,)
     ]
 
 
 def _list(conn: Connection, rules: Rules, config: MergeConfig) -> int:
     """List what could not be decided and what was refused; how many."""
     table = rules.table
+    if rules.since:
+        _unlist(conn, table, config)
     names = sql.Literal(reason_names(rules) if table.key else [""])
     found = sql.SQL("""
         SELECT key, told.column_name, told.reason
@@ -151,11 +209,22 @@ def _list(conn: Connection, rules: Rules, config: MergeConfig) -> int:
     return list_conflicts(conn, config.mark, table.name, found)
 
 
-def _rules(table: Table, damaged: Mapping[str, str], config: MergeConfig) -> Rules:
+def _unlist(conn: Connection, table: Table, config: MergeConfig) -> None:
+    """What was listed of rows that somebody has deleted since, or that are looked at anew, is settled."""
+    conn.execute(
+        sql.SQL("""
+            DELETE FROM toolkit.conflict
+            USING {} AS m
+            WHERE mark = {} AND table_name = {} AND conflict.key = m.key AND m.kind IN ('gone', 'new')
+        """).format(table.merging, sql.Literal(config.mark), sql.Literal(table.name))
+    )
+
+
+def _rules(table: Table, damaged: Mapping[str, str], config: MergeConfig, *, since: bool) -> Rules:
     archive, queue = None, config.queue_schema
     if queue is not None and queue in damaged and table.name == f"{queue}.{JOBS}":
         archive = sql.Identifier(damaged[queue], ARCHIVE)
-    return Rules(table, archive=archive)
+    return Rules(table, since=since and bool(table.key), archive=archive)
 
 
 def _require_damage(conn: Connection, pairing: Pairing, damage: Sequence[Damage]) -> None:
