@@ -18,7 +18,7 @@ from toolkit.rollback.migration import plan_migration_rollback
 from toolkit.rollback.migrations import Migration, MigrationFolder, Script
 from toolkit.rollback.plan import Plan, PointProduction, RunDown
 from toolkit.rollback.situation import CountedLoss, Releases, Situation
-from toolkit.rollback.state_tables import Found, GolangMigrate, Recorded, against
+from toolkit.rollback.state_tables import Found, GolangMigrate, Holder, Recorded, against
 from toolkit.rollback.target_version import last_stable, reachable_versions
 
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
@@ -86,6 +86,9 @@ def situation(
         "state": against(TABLE, Recorded(version, dirty), migrations),
     }
     return Situation(**(fields | more))
+
+
+GAP = replace(against(TABLE, Recorded(9, False), FOLDER), applied=(1, 2, 5, 6, 8, 9))
 
 
 def ids(plan: Plan) -> list[str]:
@@ -168,6 +171,15 @@ class TestMigration:
         assert plan.warnings == ("The down of migration 9 runs code (line 2): its text does not tell what that does.",)
         assert "**Lost to the live schema**" in plan.heading() and "3,412" in plan.heading()
 
+    def test_what_speaks_against_touching_the_state_table_is_said(self) -> None:
+        holder = Holder(77, "ci-runner", None, "advisory lock 5")
+        doubted = replace(situation().state, locked_by=(holder,), problems=("Changed since they were applied: 9",))
+        plan = plan_migration_rollback(situation(state=doubted), to=8)
+        assert plan.warnings == (
+            "The migration tool's lock is held by ci-runner (pid 77), by advisory lock 5.",
+            "Changed since they were applied: 9.",
+        )
+
     @pytest.mark.parametrize(
         ("facts", "to", "what", "following"),
         [
@@ -184,6 +196,12 @@ class TestMigration:
             (situation(9, dirty=True), 8, "version 9, dirty", "migrate force 9"),
             (situation(11), 8, "version 11, of which migrations has no file", "check out the revision"),
             (situation(9, pooled=True), 8, "transaction pooler", "direct connection"),
+            (
+                situation(9, state=GAP),
+                6,
+                r"Migration 7 \(m\) is not applied, although a newer one is",
+                "a target above",
+            ),
             (situation(9, state=None, unread="nobody answers"), 8, "unknown: nobody answers", "plan again"),
             (situation(deployments=(B9,)), 8, "No earlier deployment is known to run on schema 8", "there is none"),
             (

@@ -219,7 +219,7 @@ def _migration_dirty(seen: Observation, _limits: Limits) -> Reading:
     state = seen.database.migration if seen.database else None
     if state is None or state.dirty is None:
         return NOT_SEEN
-    said = "no migration, which" if state.version is None else f"migration {state.version}"
+    said = "the state table" if state.version is None else f"migration {state.version}"
     evidence = f"{said} is marked {'dirty' if state.dirty else 'clean'}"
     return Reading(state.dirty, float(state.dirty), 0, evidence)
 

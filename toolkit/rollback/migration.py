@@ -39,6 +39,7 @@ def plan_migration_rollback(
     folder, state = _usable(situation)
     _require_older(state, folder, to, situation.target)
     migrations = folder.between(to, state.version or 0)
+    _require_applied(migrations, state, situation.target)
     _require_downs(migrations, situation.target)
     chosen = _application_for(situation, to, deployment)
     running = situation.releases.running
@@ -53,7 +54,7 @@ def plan_migration_rollback(
         summary=_summary(situation, state, to, chosen),
         steps=tuple(steps),
         destroys=tuple(str(loss) for loss in situation.losses if loss.version > to),
-        warnings=(*fit_warnings(chosen or running, to), *_hidden(migrations)),
+        warnings=(*fit_warnings(chosen or running, to), *_hidden(migrations), *_doubts(state)),
         reasons=(*reasons, *([APPLICATION_FIRST] if chosen else [])),
     )
 
@@ -105,6 +106,18 @@ def _require_older(state: MigrationState, folder: MigrationFolder, to: int, targ
         )
     if to not in folder.migrations:
         raise RollbackError(f"There is no migration {to}", target=target, state="nothing was done", next=choices)
+
+
+def _require_applied(migrations: Sequence[Migration], state: MigrationState, target: str) -> None:
+    """A down of what was never applied would undo something else."""
+    skipped = [f"{m.version} ({m.name})" for m in migrations if m.version not in state.applied]
+    if skipped:
+        raise RollbackError(
+            f"Migration {', '.join(skipped)} is not applied, although a newer one is",
+            target=target,
+            state="nothing was done",
+            next=f"name a target above it, or let {state.tool} apply it, and plan again",
+        )
 
 
 def _require_downs(migrations: Sequence[Migration], target: str) -> None:
@@ -163,6 +176,12 @@ def _hidden(migrations: Sequence[Migration]) -> list[str]:
         for m in migrations
         if m.down and (found := hidden_code(m.down.statements))
     ]
+
+
+def _doubts(state: MigrationState) -> list[str]:
+    """What the state table says that speaks against touching it now."""
+    held = [f"The migration tool's lock is held by {holder}." for holder in state.locked_by]
+    return held + [f"{problem}." for problem in state.problems]
 
 
 def _summary(situation: Situation, state: MigrationState, to: int, chosen: Deployment | None) -> str:
