@@ -67,7 +67,7 @@ class Building:
                 if error.sqlstate not in (IN_TRANSACTION, NEW_LABEL):
                     raise
         with self._database.singly(lock_within_ms=0) as conn:
-            self._become_owner(conn)
+            become(conn, self._owner)
             for _, text in cut(script.content.decode()):
                 conn.execute(text.encode())
 
@@ -92,7 +92,7 @@ class Building:
         if wrong is not None and _is_extension(statement) and self._owner:
             conn.execute("RESET ROLE")
             wrong = _refusal(conn, text)
-            self._become_owner(conn)
+            become(conn, self._owner)
         return wrong
 
     def _create_role(self, error: DatabaseError) -> bool:
@@ -111,12 +111,14 @@ class Building:
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         with self._database.writing(lock_within_ms=0) as conn:
-            self._become_owner(conn)
+            become(conn, self._owner)
             yield conn
 
-    def _become_owner(self, conn: Connection) -> None:
-        if self._owner:
-            conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._owner)))
+
+def become(conn: Connection, owner: str) -> None:
+    """Act as that role from now on; '' leaves it as it is."""
+    if owner:
+        conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(owner)))
 
 
 def runs_singly(script: Script) -> bool:
