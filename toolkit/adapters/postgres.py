@@ -27,6 +27,7 @@ from toolkit.journal import Head
 
 Connection = psycopg.Connection[TupleRow]
 sql = psycopg.sql  # for modules that compose statements and may not import the library
+REFUSED = psycopg.errors.InsufficientPrivilege  # what they may catch inside a transaction of theirs
 
 CONNECT_WITHIN_S = 3
 READ_WITHIN_MS = 3000

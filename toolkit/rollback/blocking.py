@@ -1,18 +1,19 @@
 """Who is in the way of a lock, seen while we wait for it, and how long to go on trying.
 
 DDL that waits behind one long transaction makes every later query on the table wait too. So each wait is short, and
-between two of them the queue moves. Blockers are told by pid, application and age, never by their query: it may hold
-values.
+between two of them the queue moves. Blockers are told by pid, application, age and the kind of their command, never by
+their query: it may hold values. Sessions are ended only when that was asked for, and then the fewest that free it.
 """
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from toolkit.adapters.postgres import Connection, Database
+from toolkit.adapters.postgres import REFUSED, Connection, Database
 from toolkit.errors import ToolkitError
 
 LOOK_EVERY_S = 0.15
@@ -21,12 +22,16 @@ JOIN_WITHIN_S = 2.0
 
 @dataclass(frozen=True)
 class Patience:
-    """Each lock is waited for `lock_within_ms`; tries go on for `give_up_after_s`, with growing pauses between them."""
+    """Each lock is waited for `lock_within_ms`; tries go on for `give_up_after_s`, with growing pauses between them.
+
+    One try as a whole may take `hang_up_after_s` before the client hangs up by itself, as on a server that is stopped.
+    """
 
     lock_within_ms: int = 500
     give_up_after_s: float = 120.0
     first_pause_s: float = 0.25
     longest_pause_s: float = 5.0
+    hang_up_after_s: float = 3600.0
 
     def pauses(self) -> Iterator[float]:
         """Seconds to wait after the first try, the second, …; without an end."""
@@ -38,30 +43,64 @@ class Patience:
 
 @dataclass(frozen=True, order=True)
 class Blocker:
-    """A session that holds what we wait for. `transaction_s`: the age of its transaction, in seconds; None: unknown."""
+    """A session that holds what we wait for. `transaction_s`: the age of its transaction, in seconds; None: unknown.
+
+    `command`: the first words of its latest statement (`SELECT`, `ALTER TABLE`), '' where they tell nothing.
+    """
 
     pid: int
     application: str
     state: str
     transaction_s: float | None
+    command: str = ""
 
     def __str__(self) -> str:
         age = "" if self.transaction_s is None else f", in a transaction for {self.transaction_s:.0f} s"
-        return f"pid {self.pid} ({self.application or 'unnamed'}, {self.state or 'unknown'}{age})"
+        latest = f", latest: {self.command}" if self.command else ""
+        return f"pid {self.pid} ({self.application or 'unnamed'}, {self.state or 'unknown'}{age}{latest})"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Ended:
+    """Sessions that were told to end, and those in the way that are never ended, each with the reason."""
+
+    sessions: tuple[Blocker, ...] = ()
+    spared: tuple[tuple[Blocker, str], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        spared = [each.to_json() | {"why": why} for each, why in self.spared]
+        return {"ended": [each.to_json() for each in self.sessions], "spared": spared}
+
+
+@dataclass
+class _Endings:
+    """What a watch ended so far, each session once."""
+
+    sessions: dict[int, Blocker] = field(default_factory=dict)
+    spared: dict[int, tuple[Blocker, str]] = field(default_factory=dict)
+
+    def add(self, ended: Ended) -> None:
+        self.sessions |= {each.pid: each for each in ended.sessions}
+        self.spared |= {each.pid: (each, why) for each, why in ended.spared}
+
+    def told(self) -> Ended:
+        return Ended(tuple(self.sessions.values()), tuple(self.spared.values()))
+
+
 class BlockerWatch:
     """While it is entered it looks, from a connection of its own, at who blocks the session with that pid.
 
-    `seen` holds those that blocked it at the latest look at which somebody did. It never raises: a watch that cannot
-    look sees nothing.
+    `seen` holds those that blocked it at the latest look at which somebody did. With `end_after_s`, once that many
+    seconds have passed, it ends the fewest of them that free the lock, and `ended` tells which. It never raises: a
+    watch that cannot look sees nothing.
     """
 
-    def __init__(self, database: Database, pid: int) -> None:
-        self._database, self._pid = database, pid
+    def __init__(self, database: Database, pid: int, *, end_after_s: float | None = None) -> None:
+        self._database, self._pid, self._end_after_s = database, pid, end_after_s
+        self._endings = _Endings()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.seen: tuple[Blocker, ...] = ()
@@ -76,12 +115,19 @@ class BlockerWatch:
         self._ended.set()
         self._thread.join(JOIN_WITHIN_S)
 
+    @property
+    def ended(self) -> Ended:
+        return self._endings.told()
+
     def _watch(self) -> None:
         if self._ended.wait(LOOK_EVERY_S):
             return
+        began = time.monotonic()
         with contextlib.suppress(ToolkitError), self._database.reading(within_ms=0) as conn:
             while True:
                 self.seen = blockers_of(conn, self._pid) or self.seen
+                if self._end_after_s is not None and time.monotonic() - began >= self._end_after_s:
+                    self._endings.add(end_holders(conn, self._pid))
                 if self._ended.wait(LOOK_EVERY_S):
                     return
 
@@ -92,13 +138,116 @@ def blockers_of(conn: Connection, pid: int) -> tuple[Blocker, ...]:
     rows = conn.execute(
         """
         SELECT DISTINCT blocking.pid, coalesce(application_name, 'a prepared transaction'), coalesce(state, ''),
-               extract(epoch FROM clock_timestamp() - xact_start)::float8
+               extract(epoch FROM clock_timestamp() - xact_start)::float8,
+               coalesce(substring(query FROM '^[[:space:]]*([A-Za-z]+)'), ''),
+               coalesce(substring(query FROM '^[[:space:]]*[A-Za-z]+[[:space:]]+([A-Za-z]+)'), '')
         FROM unnest(pg_blocking_pids(%(pid)s)) AS blocking (pid)
         LEFT JOIN pg_stat_activity USING (pid)
         """,
         {"pid": pid},
     ).fetchall()
-    return tuple(sorted(Blocker(*row) for row in rows))
+    found = [Blocker(pid, name, state, age, command_of(*words)) for pid, name, state, age, *words in rows]
+    return tuple(sorted(found))
+
+
+_COMMANDS = frozenset(
+    """
+    SELECT INSERT UPDATE DELETE MERGE TRUNCATE COPY WITH LOCK VACUUM ANALYZE CLUSTER REINDEX BEGIN COMMIT ROLLBACK
+    DECLARE FETCH CALL DO EXECUTE PREPARE REFRESH SET SHOW EXPLAIN COMMENT GRANT REVOKE
+    """.split()  # noqa: SIM905
+)
+_WITH_OBJECT = frozenset(("CREATE", "ALTER", "DROP"))
+_OBJECTS = frozenset(
+    """
+    TABLE INDEX TYPE SCHEMA VIEW MATERIALIZED SEQUENCE FUNCTION TRIGGER POLICY ROLE DATABASE
+    """.split()  # noqa: SIM905
+)
+
+
+def command_of(first: str, second: str) -> str:
+    """A statement's first words where they are SQL's own, '' otherwise: anything else may be a name or a value."""
+    verb, thing = first.upper(), second.upper()
+    if verb in _WITH_OBJECT:
+        return f"{verb} {thing}" if thing in _OBJECTS else verb
+    return verb if verb in _COMMANDS else ""
+
+
+def end_holders(conn: Connection, pid: int) -> Ended:
+    """End the fewest sessions that free what that session waits for: those that hold a lock in its way.
+
+    Whoever waits in the queue before us holds nothing that is in our way and is left alone. Never ended: vacuuming
+    that prevents a wraparound, superusers, replication, sessions of the toolkit, prepared transactions.
+    """
+    conn.execute("SELECT pg_stat_clear_snapshot()")
+    rows = conn.execute(_HOLDERS, {"pid": pid, "ours": conn.info.backend_pid}).fetchall()
+    ended, spared = [], []
+    for number, application, state, age, first, second, started, why in rows:
+        holder = Blocker(number, application, state, age, command_of(first, second))
+        if why:
+            spared.append((holder, str(why)))
+        elif (refusal := _end(conn, number, started)) is not None:
+            spared.append((holder, refusal))
+        else:
+            ended.append(holder)
+    return Ended(tuple(ended), tuple(spared))
+
+
+_HOLDERS = """
+WITH wanted AS (
+    SELECT * FROM pg_locks WHERE pid = %(pid)s AND NOT granted
+),
+holders AS (
+    SELECT DISTINCT blocking.pid
+    FROM unnest(pg_blocking_pids(%(pid)s)) AS blocking (pid)
+    WHERE NOT EXISTS (
+        SELECT
+        FROM pg_locks theirs
+        JOIN wanted ON theirs.locktype = wanted.locktype
+                   AND theirs.database IS NOT DISTINCT FROM wanted.database
+                   AND theirs.relation IS NOT DISTINCT FROM wanted.relation
+                   AND theirs.objid IS NOT DISTINCT FROM wanted.objid
+        WHERE theirs.pid = blocking.pid AND NOT theirs.granted
+          AND NOT EXISTS (
+              SELECT FROM pg_locks held
+              WHERE held.pid = theirs.pid AND held.granted AND held.locktype = wanted.locktype
+                AND held.database IS NOT DISTINCT FROM wanted.database
+                AND held.relation IS NOT DISTINCT FROM wanted.relation
+                AND held.objid IS NOT DISTINCT FROM wanted.objid))
+)
+SELECT holders.pid, coalesce(application_name, 'a prepared transaction'), coalesce(state, ''),
+       extract(epoch FROM clock_timestamp() - xact_start)::float8,
+       coalesce(substring(query FROM '^[[:space:]]*([A-Za-z]+)'), ''),
+       coalesce(substring(query FROM '^[[:space:]]*[A-Za-z]+[[:space:]]+([A-Za-z]+)'), ''),
+       backend_start,
+       CASE
+           WHEN a.pid IS NULL THEN 'it is no session: a prepared transaction'
+           WHEN backend_type = 'autovacuum worker' AND query LIKE '%%(to prevent wraparound)%%'
+               THEN 'it prevents a wraparound of transaction numbers'
+           WHEN backend_type = 'walsender' OR rolreplication THEN 'it is replication'
+           WHEN backend_type <> 'client backend' AND backend_type <> 'autovacuum worker' THEN 'it is the server''s own'
+           WHEN rolsuper THEN 'it is a superuser''s'
+           WHEN a.pid = %(ours)s OR (usesysid = (SELECT oid FROM pg_roles WHERE rolname = session_user)
+                AND application_name = current_setting('application_name')) THEN 'it is the toolkit''s own'
+           ELSE ''
+       END
+FROM holders
+LEFT JOIN pg_stat_activity a ON a.pid = holders.pid
+LEFT JOIN pg_roles ON pg_roles.oid = usesysid
+ORDER BY holders.pid
+"""
+
+
+def _end(conn: Connection, pid: int, started: Any) -> str | None:
+    """End that session, if it is still the same; why it could not be, None when it was."""
+    try:
+        with conn.transaction():
+            row = conn.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %(pid)s AND backend_start = %(at)s",
+                {"pid": pid, "at": started},
+            ).fetchone()
+    except REFUSED:
+        return "this role may not end it"
+    return None if row == (True,) else "it had gone by itself"
 
 
 def sqlstate_of(error: ToolkitError) -> str | None:
