@@ -69,7 +69,15 @@ class PgTools:
 
     def contents(self, archive: Path) -> Contents:
         """What pg_restore reads in an archive's table of contents. BackupError when it cannot be read."""
-        return Contents.read(self._told_by_restore("--list", archive))
+        return Contents.read(self.listing(archive))
+
+    def listing(self, archive: Path) -> str:
+        """An archive's table of contents in pg_restore's words, versions and time among them. Raises as `contents`."""
+        return self._told_by_restore("--list", archive)
+
+    def read_through(self, archive: Path) -> None:
+        """Read all rows of an archive and give them to nobody. BackupError when it breaks off somewhere."""
+        self._told_by_restore("--file=/dev/null", archive, within_s=RESTORE_WITHIN_S)
 
     def definitions(self, archive: Path) -> str:
         """The SQL of all that an archive creates, owners and grants too, without its rows. Raises as `contents`."""
@@ -148,8 +156,8 @@ class PgTools:
             raise BackupError(f"psql stopped: {complaint(''.join(said), code)}")
         return text.left_out
 
-    def _told_by_restore(self, *words: str | Path) -> str:
-        return _run([self.binaries.program("pg_restore"), *words], "pg_restore", {}, LIST_WITHIN_S)
+    def _told_by_restore(self, *words: str | Path, within_s: float = LIST_WITHIN_S) -> str:
+        return _run([self.binaries.program("pg_restore"), *words], "pg_restore", {}, within_s)
 
 
 class Running:
