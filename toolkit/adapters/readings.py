@@ -90,7 +90,7 @@ def exists(conn: Connection, name: str) -> bool:
 def migration_state(conn: Connection, state_table: str) -> MigrationState:
     """What the state table says, whichever known tool keeps it: the one that is named, or the only one there is."""
     try:
-        found = choose(find_state_tables(conn), state_table)
+        found = choose(find_state_tables(conn, state_table), state_table)
         recorded = read_table(conn, found)
     except RollbackError as error:
         return MigrationState(None, None, trouble=error.what)

@@ -102,6 +102,25 @@ def test_a_platform_s_own_tables_do_not_count(conn: Connection, database: Databa
     assert read_recorded(database, "auth.schema_migrations")[0].tool == "dbmate"
 
 
+@pytest.mark.parametrize("tool", sorted(set(TOOLS) - {"sqitch"}))
+def test_a_table_of_another_name_is_told_by_its_columns(conn: Connection, database: Database, tool: str) -> None:
+    tables = TOOLS[tool]
+    schema, table = tables.where
+    conn.execute(tables.empty)
+    conn.execute(tables.clean)
+    conn.execute(f"ALTER TABLE {schema}.{table} RENAME TO account_of_migrations")
+    assert find_state_tables(conn) == []
+    found, recorded = read_recorded(database, f"{schema}.account_of_migrations")
+    assert (found.tool, found.table) == (tool, "account_of_migrations")
+    assert (recorded.version, recorded.applied) == (tables.version, tables.applied)
+
+
+def test_any_table_is_no_account_because_it_is_named(conn: Connection, database: Database) -> None:
+    conn.execute("CREATE TABLE releases (id bigint, version text)")
+    with pytest.raises(RollbackError, match="No migration tool's state table was found"):
+        read_recorded(database, "releases")
+
+
 LOCKS = {
     "golang-migrate": None,
     "node-pg-migrate": 7241865325823964,

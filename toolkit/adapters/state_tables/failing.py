@@ -105,7 +105,9 @@ class Sqitch(Reader):
         query = sql.SQL("SELECT change, project FROM {} ORDER BY committed_at")
         rows = conn.execute(query.format(sql.Identifier(schema, table))).fetchall()
         projects = sorted({str(project) for _, project in rows})
-        problems = (f"Several projects share this registry: {', '.join(projects)}",) if len(projects) > 1 else ()
+        problems: tuple[str, ...] = ("The hashes that sqitch keeps are not compared with the scripts",) if rows else ()
+        if len(projects) > 1:
+            problems += (f"Several projects share this registry: {', '.join(projects)}",)
         failed = self._failed(conn, schema)
         names = tuple(str(change) for change, _ in rows)
         return Recorded(len(names) or None, bool(failed), names, failed=failed, problems=problems, places=bool(names))

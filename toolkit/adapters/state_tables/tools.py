@@ -61,24 +61,28 @@ TOOLS: Sequence[Known] = (
 )
 
 
-def find_state_tables(conn: Connection) -> list[Found]:
-    """Every table that looks like a migration tool's, in any schema but the server's own."""
+def find_state_tables(conn: Connection, named: str = "") -> list[Found]:
+    """Every table that looks like a migration tool's, in any schema but the server's own.
+
+    Most tools let their table be called otherwise: the one that is `named` is told by its columns alone.
+    """
+    schema, table = _split(named)
     rows = conn.execute(
         """
         SELECT n.nspname, c.relname, array_agg(a.attname::text)
         FROM pg_class c
         JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-        WHERE c.relname = ANY (%(names)s)
+        WHERE (c.relname = ANY (%(names)s) OR (n.nspname, c.relname) = (%(schema)s, %(table)s))
           AND c.relkind IN ('r', 'p')
           AND n.nspname NOT LIKE 'pg\\_%%'
           AND n.nspname <> 'information_schema'
         GROUP BY n.nspname, c.relname
         ORDER BY n.nspname, c.relname
         """,
-        {"names": sorted({known.table for known in TOOLS})},
+        {"names": sorted({known.table for known in TOOLS}), "schema": schema, "table": table},
     ).fetchall()
-    return [found for row in rows if (found := identify(*row)) is not None]
+    return [found for row in rows if (found := identify(*row) or _by_columns(*row)) is not None]
 
 
 def identify(schema: str, table: str, columns: Sequence[str]) -> Found | None:
@@ -90,13 +94,30 @@ def identify(schema: str, table: str, columns: Sequence[str]) -> Found | None:
     return None
 
 
+def _by_columns(schema: str, table: str, columns: Sequence[str]) -> Found | None:
+    """The tool whose table has most of these columns in its own right; a lone `version` must be all there is."""
+    present = set(columns)
+    if table in {known.table for known in TOOLS}:
+        return None
+    fitting = [known for known in TOOLS if known.has <= present and not known.lacks & present]
+    fitting = [known for known in fitting if len(known.has) > 1 or known.has == present]
+    if not fitting:
+        return None
+    known = max(fitting, key=lambda each: len(each.has))
+    return Found(known.tool, schema, table, known.account)
+
+
+def _split(named: str) -> tuple[str, str]:
+    schema, _, table = named.rpartition(".")
+    return schema or DEFAULT_SCHEMA, table
+
+
 def choose(found: Sequence[Found], named: str, *, target: str | None = None) -> Found:
     """The one state table to go by: the one that is named, or the only one. Raises RollbackError without it.
 
     Where several are found, those in the schemas of a platform's own services do not count.
     """
-    schema, _, table = named.rpartition(".")
-    wanted = [each for each in found if (each.schema, each.table) == (schema or DEFAULT_SCHEMA, table)]
+    wanted = [each for each in found if (each.schema, each.table) == _split(named)]
     wanted = wanted or [each for each in found if each.schema not in MANAGED] or list(found)
     if not wanted:
         raise RollbackError(

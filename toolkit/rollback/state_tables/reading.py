@@ -24,7 +24,7 @@ def read_recorded(database: Database, named: str, folder: MigrationFolder | None
     Without one it is the tool's own number, or how many are applied. Raises as `read_state` does.
     """
     with database.reading() as conn:
-        found = choose(find_state_tables(conn), named, target=database.target)
+        found = choose(find_state_tables(conn, named), named, target=database.target)
         recorded = read_table(conn, found, target=database.target)
     if folder is not None:
         recorded = replace(recorded, version=against(found, recorded, folder).version)
