@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from toolkit.rollback.pair.findings import PairFinding, Verdict, named
+from toolkit.rollback.pair.findings import PairFinding, Verdict, actions, named
 from toolkit.rollback.pair.queries import single
 from toolkit.verify.fingerprints import SchemaObject, SchemaSignature
 
@@ -16,20 +16,16 @@ _TYPE_ENDS = re.compile(r"\s(?:COLLATE|NOT NULL|GENERATED|STORED|VIRTUAL|DEFAULT
 _SIZED = re.compile(r"(character varying|character|numeric|bit varying|bit)\((\d+)(?:,(-?\d+))?\)")
 _WIDTHS = {"smallint": 2, "integer": 4, "bigint": 8, "real": 4, "double precision": 8}
 _UNSIZED = {"text": "character varying", "character varying": "character varying", "numeric": "numeric"}
-_WRITES = ("INSERT", "UPDATE", "MERGE")
 
 
 @dataclass(frozen=True)
 class Mention:
-    """One query's verb and table, with every name in it."""
+    """One query by its verb and table, every name in it, and the tables that it gives values to (without schemas)."""
 
     what: str
     names: frozenset[str]
-    inserts_into: str | None
-
-    @property
-    def writes(self) -> bool:
-        return self.what.startswith(_WRITES)
+    writes_to: frozenset[str]
+    inserts_into: frozenset[str]
 
 
 def mentions_of(texts: Iterable[str]) -> list[Mention]:
@@ -37,9 +33,11 @@ def mentions_of(texts: Iterable[str]) -> list[Mention]:
     found = []
     for text in dict.fromkeys(texts):
         if (statement := single(text)) is not None:
-            what = named(text)
-            table = what.removeprefix("INSERT INTO ").rpartition(".")[2] if what.startswith("INSERT INTO ") else None
-            found.append(Mention(what, frozenset(t.text for t in statement.tokens if t.is_name), table))
+            done = [(verb, table.rpartition(".")[2]) for verb, table in actions(statement)]
+            giving = frozenset(table for verb, table in done if verb in ("insert", "update", "merge"))
+            inserting = frozenset(table for verb, table in done if verb in ("insert", "merge"))
+            names = frozenset(t.text for t in statement.tokens if t.is_name)
+            found.append(Mention(named(text), names, giving, inserting))
     return found
 
 
@@ -86,7 +84,9 @@ def _columns(old: _Objects, new: _Objects, mentions: list[Mention]) -> Iterator[
         narrower = narrows(_type(was), _type(now))
         if by and (narrower or not narrows(_type(now), _type(was))):
             change = "is narrower" if narrower else "has another type"
-            verdict: Verdict = "incompatible" if narrower and any(each.writes for each in by) else "unknown"
+            verdict: Verdict = (
+                "incompatible" if narrower and any(_bare(was.table) in each.writes_to for each in by) else "unknown"
+            )
             yield _finding(verdict, was, f"{change}: {_type(was)} became {_type(now)}", by)
 
 
@@ -97,7 +97,7 @@ def _labels(old: _Objects, new: _Objects, mentions: list[Mention]) -> Iterator[P
         lost = [] if kind != "enum" or now is None else [x for x in _split(was) if x not in _split(now)]
         bare = {name, name.rpartition(".")[2]}
         users = [o for (k, _), o in new.items() if k == "column" and _type(o).removesuffix("[]") in bare]
-        by = [m for m in mentions if m.writes and any(_names(m, each) for each in users)]
+        by = [m for m in mentions if any(_bare(each.table) in m.writes_to and _names(m, each) for each in users)]
         if lost and by:
             yield _finding("incompatible", was, f"lost the label {', '.join(lost)}", by)
 
@@ -105,15 +105,15 @@ def _labels(old: _Objects, new: _Objects, mentions: list[Mention]) -> Iterator[P
 def _demands(old: _Objects, new: _Objects, mentions: list[Mention]) -> Iterator[PairFinding]:
     """What is asked of rows now and was not: values without a default, checks. A trigger may supply what is missing."""
     for (kind, name), now in new.items():
-        was, table = old.get((kind, name)), (now.table or "").rpartition(".")[2]
+        was, table = old.get((kind, name)), _bare(now.table)
         if kind == "column" and _must_be_given(now) and (was is None or not _must_be_given(was)):
             column = name.rpartition(".")[2].strip('"')
-            by = [m for m in mentions if m.inserts_into == table and column not in m.names]
+            by = [m for m in mentions if table in m.inserts_into and column not in m.names]
             verdict: Verdict = "unknown" if _has_trigger(new, now.table) else "incompatible"
             if by:
                 yield _finding(verdict, now, "must be given and was not asked for before", by)
         if kind == "constraint" and now.definition.startswith(("CHECK", "EXCLUDE")) and was is None:
-            by = [m for m in mentions if m.writes and table in m.names]
+            by = [m for m in mentions if table in m.writes_to]
             if by:
                 yield _finding("unknown", now, "is new, and whether all that is written meets it is not known", by)
 
@@ -139,9 +139,9 @@ def narrows(was: str, now: str) -> bool:
 
 
 def _finding(verdict: Verdict, about: SchemaObject, says: str, by: list[Mention]) -> PairFinding:
-    users = ", ".join(dict.fromkeys(each.what for each in by[:3]))
-    more = f" and {len(by) - 3} more" if len(by) > 3 else ""
-    return PairFinding("catalog", verdict, str(about), f"{says}; named by {users}{more}")
+    users = tuple(dict.fromkeys(each.what for each in by))
+    more = f" and {len(users) - 3} more" if len(users) > 3 else ""
+    return PairFinding("catalog", verdict, str(about), f"{says}; concerns {', '.join(users[:3])}{more}", by=users)
 
 
 def _naming(about: SchemaObject, mentions: list[Mention]) -> list[Mention]:
@@ -151,8 +151,11 @@ def _naming(about: SchemaObject, mentions: list[Mention]) -> list[Mention]:
 def _names(mention: Mention, about: SchemaObject) -> bool:
     """Whether a query has this object's name in it, a column's with its table's."""
     name = about.name.partition("(")[0].rpartition(".")[2].strip('"')
-    table = (about.table or "").rpartition(".")[2].strip('"')
-    return name in mention.names and (about.kind != "column" or table in mention.names)
+    return name in mention.names and (about.kind != "column" or _bare(about.table) in mention.names)
+
+
+def _bare(table: str | None) -> str:
+    return (table or "").rpartition(".")[2].strip('"')
 
 
 def _type(column: SchemaObject) -> str:

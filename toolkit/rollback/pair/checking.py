@@ -131,8 +131,7 @@ def _verdict(
 
 def _was_written(doubt: PairFinding, replay: Replay) -> bool:
     """Whether every writing query that a catalog's difference concerns was replayed and went well."""
-    users = doubt.says.partition("named by ")[2].split(", ")
-    writing = [each for each in users if not each.startswith("SELECT")]
+    writing = [each for each in doubt.by if not each.startswith("SELECT")]
     return bool(writing) and all(each in replay.written for each in writing)
 
 

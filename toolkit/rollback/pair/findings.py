@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from toolkit.rollback.pair.queries import single
-from toolkit.rollback.sql_lexer import Token
+from toolkit.rollback.sql_lexer import Statement, Token
 
 Verdict = Literal["fits", "incompatible", "unknown"]
 Source = Literal["recorded query", "real request", "catalog"]
@@ -26,13 +26,15 @@ _NO_TABLE = ("only", "lateral", "select", "unnest")
 
 @dataclass(frozen=True)
 class PairFinding:
-    """`what` was tried, `says` what came of it, `sqlstate` the server's code where it refused."""
+    """`what` was tried, `says` what came of it, `sqlstate` the server's code where it refused. `by`: of a catalog's
+    difference, the queries that it concerns."""
 
     source: Source
     verdict: Verdict
     what: str
     says: str
     sqlstate: str | None = None
+    by: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.source.capitalize()} {self.what}: {self.says}"
@@ -55,13 +57,18 @@ def named(text: str) -> str:
     statement = single(text)
     if statement is None:
         return "a statement"
-    verbs = [i for i, t in enumerate(statement.tokens) if t.is_word("insert", "update", "delete", "merge")]
-    selects = [i for i, t in enumerate(statement.tokens) if t.is_word("select")]
-    for at in (*[i for i in verbs if _acts(statement.tokens, i)], *selects[:1]):
-        if table := _table_after(statement.tokens, at):
-            verb = " ".join([statement.tokens[at].text, *_INTO[statement.tokens[at].text]]).upper()
-            return f"{verb} {table}"
+    if done := actions(statement):
+        return f"{' '.join([done[0][0], *_INTO[done[0][0]]]).upper()} {done[0][1]}"
     return f"{statement.tokens[0].text.upper()} without a table"
+
+
+def actions(statement: Statement) -> list[tuple[str, str]]:
+    """What it does to which table: the verbs that change, those in a WITH too; where there are none, its SELECT."""
+    places = [i for i, t in enumerate(statement.tokens) if t.is_word(*_INTO)]
+    changing = [i for i in places if not statement.tokens[i].is_word("select") and _acts(statement.tokens, i)]
+    chosen = changing or places
+    found = [(statement.tokens[i].text, _table_after(statement.tokens, i)) for i in chosen]
+    return [(verb, table) for verb, table in found if table is not None]
 
 
 def _acts(tokens: tuple[Token, ...], at: int) -> bool:

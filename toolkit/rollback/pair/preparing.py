@@ -73,10 +73,10 @@ def _refused(
 
 def _try(conn: Connection, text: str) -> tuple[str, str] | None:
     """None where it can be prepared and planned."""
+    conn.execute("DEALLOCATE ALL")  # what was prepared outlives the savepoint
     try:
         with conn.transaction(force_rollback=True):
             conn.execute(sql.SQL("PREPARE pair_query AS {}").format(_as_it_is(text)))
-            conn.execute("DEALLOCATE pair_query")
             if conn.info.server_version >= GENERIC_PLAN_SINCE:
                 conn.execute(sql.SQL("EXPLAIN (GENERIC_PLAN, COSTS off) {}").format(_as_it_is(text)))
     except conn.Error as error:

@@ -51,8 +51,7 @@ def replayed(copy: Database, requests: Sequence[LoggedTransaction], application:
         for request in requests:
             with conn.transaction(force_rollback=True):
                 outcomes += [(each, _statement(conn, each, granted)) for each in request.statements]
-    done = [(named(statement.sql), outcome) for statement, outcome in outcomes if outcome.code is None]
-    written = {name for name, outcome in done if outcome.rows and not name.startswith("SELECT")}
+    written = {named(statement.sql) for statement, outcome in outcomes if outcome.rows and _writes(statement.sql)}
     met = sum(outcome.rows > 0 for _, outcome in outcomes)
     return Replay(tuple(_told(outcomes)), len(requests), len(outcomes), met, tuple(sorted(written)))
 
@@ -62,11 +61,11 @@ def _statement(conn: Connection, statement: LoggedStatement, granted: bool) -> _
     on_data = single(statement.sql) is not None
     if not (on_data and all(map(_is_type, statement.types))) and not _sets_a_setting(statement.sql):
         return _Outcome("0A000", "it is no single statement on data and was not tried")
+    conn.execute("DEALLOCATE ALL")  # what was prepared outlives the savepoint
     try:
         with conn.transaction():
             done = conn.execute(_executable(conn, statement) if on_data else _as_it_is(statement.sql))
             rows = max(done.rowcount, 0)
-            conn.execute("DEALLOCATE ALL")
     except conn.Error as error:
         code = error.sqlstate
         if code is None or code.startswith(("57", "08")):
@@ -109,6 +108,12 @@ def _verdict(code: str | None, said: str) -> Verdict:
         return "fits"
     wrong = code[:2] in FAULTS or code in (NOT_NULL, CHECK, *REFUSED_VALUES)
     return "incompatible" if wrong else "unknown"
+
+
+def _writes(text: str) -> bool:
+    """Whether the rows that it met are rows that it changed. Of a WITH that is not known."""
+    statement = single(text)
+    return statement is not None and statement.tokens[0].is_word("insert", "update", "delete", "merge")
 
 
 def _is_type(name: str) -> bool:
