@@ -8,6 +8,7 @@ from live_service import CRON, Deploy, LiveService, event
 from pydantic import SecretStr
 
 from toolkit.adapters.postgres import Database
+from toolkit.clock import wait_until
 from toolkit.drill.database import ServiceDatabase
 from toolkit.drill.schema import migrate_up
 from toolkit.drill.service.maintenance import is_frozen
@@ -48,7 +49,7 @@ def test_a_refused_write_is_never_acknowledged_and_comes_again(
     assert (answer.status_code, answer.json()) == MAINTENANCE
     assert int(answer.headers["retry-after"]) > 0
     assert owner.execute("SELECT count(*) FROM events").fetchone() == (0,)
-    line = service.lines()[-1]
+    line = wait_until(lambda: next((each for each in service.lines() if each["error"]), None), within=10, what="a line")
     assert (line["status"], line["error"]["sqlstate"]) == (503, "42501")
     release_writes(database, "webhooks")
     assert service.send(webhook).status_code == 200

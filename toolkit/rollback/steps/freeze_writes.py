@@ -67,8 +67,15 @@ class FreezingWrites(Doing):
     def state(self) -> str:
         return state_of_writes(self.around)
 
+    def partly(self) -> bool:
+        freeze = freeze_of(self._database, self.around.plan.id)
+        return freeze is not None and freeze.lifted_at is None
+
     def undo(self) -> str | None:
-        """Lift it: what was kept is given back, whatever stage it is in."""
+        """Lift it: what was kept is given back, whatever stage it is in. A freeze that is another plan's is left."""
+        there = frozen(self._database)
+        if there is None or there.plan != self.around.plan.id:
+            return None
         return str(release_writes(self._database, "everything", means=_means(self.around), undone=True))
 
 
