@@ -242,6 +242,20 @@ def _require_damage(conn: Connection, pairing: Pairing, damage: Sequence[Damage]
             raise UsageError(
                 f"The damage names {', '.join(missing)} of {each.table}, which is not there", next="correct the damage"
             )
+        _require_told(tables[name], each)
+
+
+def _require_told(table: Table, damage: Damage) -> None:
+    """UsageError where nothing tells the damage's values from those that somebody wrote afterwards."""
+    columns = damage.columns or tuple(column.name for column in table.values)
+    told = damage.xids or (damage.written and set(columns) & set(table.named) <= set(dict(damage.written)))
+    if damage.verb == "overwritten" and table.key and not told:
+        raise UsageError(
+            f"The damage to {damage.table} is told neither by its transactions nor by what it wrote: what was written "
+            "after it could not be told from it",
+            state="nothing was merged",
+            next="give its xids (as xmin shows them) or what it wrote into each column",
+        )
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 A query that uses them has `d`, the damaged (live) row, and `r`, the restored one; either may be missing. The rules:
   d only  inserted since the backup: carried, unless the damage inserted it
   r only  deleted since: deleted, unless the damage deleted it
-  both    the live value, except in a damaged column: there the restored value where the damage wrote last
+  both    the live value, except in a damaged column: there the restored value where the damage wrote last, which the
+          row's xmin tells, or where the transactions are not known, that the value is what the damage wrote
 What neither side decides keeps its live value and gets a reason (see `conflicts`). A condition is looked at on the row
 as it is, as it was in the backup, and as the damage met it (damaged columns from the backup, the others live); where
 somebody has changed a column that it reads, it may have held in between.
@@ -184,12 +185,7 @@ class Rules:
         may = sql.SQL("({} OR {})").format(self.held(damage), self.may_have_held(damage))
         if damage.xids or self.since:
             return [(self.wrote_last(damage), put_back), (may, undecided)]
-        if column.name in dict(damage.written):
-            decided = sql.SQL("CASE WHEN {} THEN {} END").format(shows, put_back)
-        else:
-            decided = sql.SQL("CASE WHEN {others} THEN {undecided} ELSE {put_back} END").format(
-                others=others, undecided=undecided, put_back=put_back
-            )
+        decided = sql.SQL("CASE WHEN {} THEN {} END").format(shows, put_back)
         return [(self.held(damage), decided), (may, undecided)]
 
     def _newest_state(self, verdict: sql.Composable) -> sql.Composable:
