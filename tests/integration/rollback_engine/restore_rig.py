@@ -12,6 +12,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -156,12 +157,15 @@ class Clients:
             )
             self.inserted.append(name)
             if cases:
-                case = cases[turn % len(cases)]
-                row = conn.execute(
-                    "UPDATE recovery_cases SET attempts = attempts + 1 WHERE id = %s RETURNING attempts", (case,)
-                ).fetchone()
-                if row is not None:
-                    self.changed[str(case)] = row[0]
+                self._change(conn, cases[turn % len(cases)])
+
+    def _change(self, conn: psycopg.Connection[Any], case: Any) -> None:
+        with suppress(psycopg.errors.CheckViolation):  # from version 9 on some cases cannot be changed
+            row = conn.execute(
+                "UPDATE recovery_cases SET attempts = attempts + 1 WHERE id = %s RETURNING attempts", (case,)
+            ).fetchone()
+            if row is not None:
+                self.changed[str(case)] = row[0]
 
 
 def _die_at(point: str) -> None:
