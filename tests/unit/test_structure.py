@@ -28,7 +28,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 ONLY_IN = {
     "psycopg": ("adapters/postgres.py", "drill/"),
     "psycopg_pool": ("drill/service/",),
-    "httpx": ("adapters/vercel", "adapters/service.py", "adapters/timing.py", "drill/"),
+    "httpx": ("adapters/supabase.py", "adapters/vercel", "adapters/service.py", "adapters/timing.py", "drill/"),
     "papermill": ("notebook/",),
     "starlette": ("drill/",),
     "uvicorn": ("drill/",),
