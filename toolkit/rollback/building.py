@@ -18,6 +18,7 @@ from toolkit.rollback.sql_lexer import SqlError, Statement, cut
 IN_TRANSACTION, NEW_LABEL, UNDEFINED_OBJECT, NO_RIGHT = "25001", "55P04", "42704", "42501"
 _ROLE = re.compile(r'role "(?P<role>.+)" does not exist')
 ROLES_AT_MOST = 50
+GOLANG_MIGRATE = "golang-migrate"
 
 
 class Building:
@@ -31,10 +32,31 @@ class Building:
         """Run the ups above `above` up to `version`, and write the state table. Stops at one that cannot be built."""
         wanted = [] if version is None else list(reversed(folder.between(above, version)))
         for at, migration in enumerate(wanted):
-            if wrong := self._apply(migration):
+            if not (wrong := self._apply(migration)):
+                self._record(folder, migration)
+            else:
                 later = f"; {', '.join(each.label for each in wanted[at + 1 :])} not tried" if wanted[at + 1 :] else ""
                 self.problems.append(f"migration {migration.label} could not be built: {wrong}{later}")
                 return
+
+    def _record(self, folder: MigrationFolder, migration: Migration) -> None:
+        """Say so in the state table, where it is golang-migrate's: other tools make theirs in their own ways."""
+        if folder.layout != GOLANG_MIGRATE:
+            return
+        with self._transaction() as conn:
+            conn.execute(
+                """
+                CREATE TABLE IF NOT EXISTS public.schema_migrations (
+                    version bigint NOT NULL PRIMARY KEY,
+                    dirty   boolean NOT NULL
+                )
+                """
+            )
+            conn.execute("DELETE FROM public.schema_migrations")
+            conn.execute(
+                "INSERT INTO public.schema_migrations (version, dirty) VALUES (%(version)s, false)",
+                {"version": migration.version},
+            )
 
     def _apply(self, migration: Migration) -> str:
         """Why it could not be built; '' when it was, problems apart."""
@@ -76,11 +98,13 @@ class Building:
         if runs_singly(script):
             return failure.what
         with self._transaction() as conn:
+            conn.execute("SAVEPOINT whole")
             for statement, text in cut(script.content.decode()):
                 wrong = self._try(conn, statement, text)
                 if wrong is None:
                     continue
                 if not (self.problems or _is_extension(statement)):
+                    conn.execute("ROLLBACK TO SAVEPOINT whole")
                     return wrong
                 line = statement.line + script.first_line - 1
                 self.problems.append(f"migration {migration.label}, line {line} ({_verb(statement)}): {wrong}")

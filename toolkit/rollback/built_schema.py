@@ -72,7 +72,7 @@ def compare(systems: Systems, scratch: Scratch, version: int | None) -> Compared
     folder = read_folder(systems.target.migrations)
     schemas = [schema for schema in systems.playbook.database.schemas if schema != OWN_SCHEMA]
     with systems.database.reading(within_ms=READ_WITHIN_MS) as conn:
-        ground = read_groundwork(conn, schemas, folder)
+        ground = read_groundwork(conn, schemas, folder, systems.playbook.database.state_table)
         live = signature_of(conn, ground)
     if live.server != scratch.major:
         return Compared(version, (), majors=(live.server, scratch.major))

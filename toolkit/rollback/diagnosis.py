@@ -110,9 +110,11 @@ def diagnose(systems: Systems, version: int | None = None, *, scratch: Scratch |
         with scratch_server(like=systems.database.identity()) as server:
             return diagnose(systems, version, scratch=server)
     folder = read_folder(systems.target.migrations)
-    found, recorded = read_recorded(systems.database, systems.playbook.database.state_table)
-    wanted = recorded.version if version is None else version
-    migration, script = _migration(folder, wanted, systems.target.name)
+    named = systems.playbook.database.state_table
+    found, recorded = read_recorded(systems.database, named, folder)
+    halted = [each for label in recorded.failed if (each := folder.named(label)) is not None]
+    latest = halted[0].version if halted else recorded.version
+    migration, script = _migration(folder, latest if version is None else version, systems.target.name)
     below = folder.before(migration.version)
     base = Diagnosis(
         version=migration.version,
@@ -125,7 +127,7 @@ def diagnose(systems: Systems, version: int | None = None, *, scratch: Scratch |
     )
     schemas = [schema for schema in systems.playbook.database.schemas if schema != OWN_SCHEMA]
     with systems.database.reading(within_ms=READ_WITHIN_MS) as conn:
-        ground = read_groundwork(conn, schemas, folder)
+        ground = read_groundwork(conn, schemas, folder, named)
         live = signature_of(conn, ground)
     if live.server != scratch.major:
         said = f"the target is PostgreSQL {live.server}, the scratch server {scratch.major}: their catalogs differ"

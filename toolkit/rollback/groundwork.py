@@ -73,9 +73,9 @@ class Groundwork:
         return missing
 
 
-def read_groundwork(conn: Connection, schemas: Sequence[str], folder: MigrationFolder) -> Groundwork:
-    """Ask the live database, in the caller's transaction. Raises DatabaseError."""
-    found = find_state_tables(conn)
+def read_groundwork(conn: Connection, schemas: Sequence[str], folder: MigrationFolder, state_table: str) -> Groundwork:
+    """Ask the live database, in the caller's transaction. `state_table` is the playbook's. Raises DatabaseError."""
+    found = find_state_tables(conn, state_table)
     tables = tuple(f"{each.schema}.{each.table}" for each in found)
     return Groundwork(
         schemas=tuple(schemas),
