@@ -5,19 +5,28 @@ Owns the choice of a deployment and the step that points production at it. It kn
 
 from toolkit.adapters.vercel import Deployment
 from toolkit.errors import RollbackError
+from toolkit.rollback.pair.choosing import Pairing
 from toolkit.rollback.plan import Plan, PointProduction, Step
 from toolkit.rollback.situation import Releases, Situation, can_serve
 
 
-def plan_application_rollback(situation: Situation, *, deployment: str | None = None) -> Plan:
+def plan_application_rollback(
+    situation: Situation, *, deployment: str | None = None, pairing: Pairing | None = None
+) -> Plan:
     """Point production at a given deployment, or at the newest earlier one.
 
-    The schema stays. Raises RollbackError when there is no such deployment, when production points there already, and
-    when its code was built for a newer schema than the live one.
+    The schema stays. `pairing` is what was found out about deployments and this schema; without it, or where that is
+    nothing, the recorded schema versions must do. Raises RollbackError when there is no such deployment, when
+    production points there already, when its code was built for a newer schema than the live one, and when it only
+    fits together with another schema.
     """
     releases = situation.releases
     live = situation.state.version if situation.state else None
-    chosen = named_deployment(releases, deployment) if deployment else _newest_earlier(releases, live)
+    if pairing is not None and pairing.widened:
+        raise _needs_both(pairing, situation.target)
+    known = pairing is not None and pairing.order == "alone"
+    named = deployment or (pairing.deployment if pairing and known else None)
+    chosen = named_deployment(releases, named) if named else _newest_earlier(releases, live)
     if chosen.id == releases.running.id:
         raise RollbackError(
             f"Production points at {chosen.id} already",
@@ -25,7 +34,7 @@ def plan_application_rollback(situation: Situation, *, deployment: str | None = 
             state="nothing was done",
             next=f"name another deployment: {listed(releases.earlier)}",
         )
-    if live is not None and chosen.schema_version is not None and chosen.schema_version > live:
+    if not known and live is not None and chosen.schema_version is not None and chosen.schema_version > live:
         raise RollbackError(
             f"Deployment {chosen.id} was built for schema {chosen.schema_version}, and the live one is {live}",
             target=situation.target,
@@ -39,7 +48,17 @@ def plan_application_rollback(situation: Situation, *, deployment: str | None = 
         server=situation.server,
         summary=f"Application rollback of {situation.service}: {releases.running.id} → {chosen.id}",
         steps=(point_production(chosen, releases.running, "It was live before the one that fails."),),
-        warnings=fit_warnings(chosen, live),
+        warnings=(*(() if known else fit_warnings(chosen, live)), *(pairing.warnings if pairing else ())),
+        reasons=pairing.reasons if pairing else (),
+    )
+
+
+def _needs_both(pairing: Pairing, target: str) -> RollbackError:
+    return RollbackError(
+        f"The application alone cannot go back: {' '.join(pairing.reasons) or pairing.deployment}",
+        target=target,
+        state="nothing was done",
+        next=f"go back with the schema too: --migration-target=N with --app-rollback={pairing.deployment}",
     )
 
 
@@ -53,13 +72,21 @@ def named_deployment(releases: Releases, name: str) -> Deployment:
             next=f"name one of: {listed(releases.earlier)}",
         )
     if found.id != releases.running.id and not can_serve(found):
-        why = f"it is {found.state}" if not found.ready else "it never was live, or the platform's plan excludes it"
         raise RollbackError(
-            f"Production cannot be rolled back to {found.id}: {why}",
+            f"Production cannot be rolled back to {found.id}: {_why_not(found)}",
             state="nothing was done",
             next=f"name one of: {listed(releases.earlier)}",
         )
     return found
+
+
+def _why_not(deployment: Deployment) -> str:
+    """Why the platform would refuse, as far as it can be told beforehand."""
+    if not deployment.ready:
+        return f"it is {deployment.state}"
+    if deployment.substate == "PROMOTED":
+        return "the platform's plan excludes it (on Hobby only the one immediately before the live one can be chosen)"
+    return "it never was live; it can be promoted instead"
 
 
 def deployment_for(releases: Releases, version: int) -> Deployment:
@@ -86,8 +113,8 @@ def point_production(chosen: Deployment, running: Deployment, why: str) -> Step:
         why=why,
         expected="Requests in flight end on the old deployment, new ones go to the other. Its old environment and "
         "cron jobs are back, and automatic assignment is off: the next push does not go live",
-        verify="Production, asked by its own name, points there",
-        undo=f"Promote {running.id}, which also turns automatic assignment on again",
+        verify="Production, asked by its own name, points there, and that deployment answers the health endpoint",
+        undo=f"--abort, or `vercel promote {running.id}`, which also turns automatic assignment on again",
     )
 
 

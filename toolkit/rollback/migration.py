@@ -16,7 +16,9 @@ from toolkit.rollback.application import (
     said,
 )
 from toolkit.rollback.down_sql import hidden_code
+from toolkit.rollback.frozen import frozen
 from toolkit.rollback.migrations import Migration, MigrationFolder
+from toolkit.rollback.pair.choosing import Pairing
 from toolkit.rollback.plan import Plan, RunDown, Step
 from toolkit.rollback.situation import Situation
 from toolkit.rollback.state_tables import MigrationState
@@ -28,35 +30,69 @@ APPLICATION_FIRST = (
 
 
 def plan_migration_rollback(
-    situation: Situation, *, to: int, deployment: str | None = None, reasons: Sequence[str] = ()
+    situation: Situation,
+    *,
+    to: int,
+    deployment: str | None = None,
+    reasons: Sequence[str] = (),
+    pairing: Pairing | None = None,
 ) -> Plan:
     """Go back to schema version `to`, with the application where the live one needs a newer schema.
 
-    `deployment` names the one to go to; None chooses the newest that fits. Raises RollbackError for a pooled
-    connection, a dirty state, drift, a target that is not older or not there, a down that is missing or not usable, and
-    when no deployment fits.
+    `deployment` names the one to go to; None chooses the newest that fits. `pairing` is what was found out about
+    deployments and these schemas: it decides which one and in which order, writes frozen where no order fits; without
+    it, or where that is nothing, recorded schema versions decide and the application goes first. Raises RollbackError
+    for a pooled connection, a dirty state, drift, a target that is not older or not there, a down that is missing or
+    not usable, and when no deployment fits.
     """
     folder, state = _usable(situation)
     _require_older(state, folder, to, situation.target)
     migrations = folder.between(to, state.version or 0)
     _require_applied(migrations, state, situation.target)
     _require_downs(migrations, situation.target)
-    chosen = _application_for(situation, to, deployment)
+    known = pairing is not None and pairing.order != "unknown"
+    chosen = _paired(situation, pairing) if pairing and known else _application_for(situation, to, deployment)
     running = situation.releases.running
     steps = [_down(migration, folder, to) for migration in migrations]
     if chosen is not None:
-        steps.insert(0, point_production(chosen, running, _why_application(running, to)))
+        why = _why_application(running, to, known=known)
+        steps = _in_order(steps, point_production(chosen, running, why), pairing)
     return Plan(
         kind="migration",
         service=situation.service,
         target=situation.target,
         server=situation.server,
-        summary=_summary(situation, state, to, chosen),
+        summary=_summary(situation, state, to, chosen, pairing),
         steps=tuple(steps),
         destroys=tuple(str(loss) for loss in situation.losses if loss.version > to),
-        warnings=(*fit_warnings(chosen or running, to), *_hidden(migrations), *_doubts(state)),
-        reasons=(*reasons, *([APPLICATION_FIRST] if chosen else [])),
+        warnings=(
+            *(() if known else fit_warnings(chosen or running, to)),
+            *(pairing.warnings if pairing else ()),
+            *_hidden(migrations),
+            *_doubts(state),
+        ),
+        reasons=(
+            *reasons,
+            *(pairing.reasons if pairing else ()),
+            *([APPLICATION_FIRST] if chosen and not known else []),
+        ),
     )
+
+
+def _paired(situation: Situation, pairing: Pairing) -> Deployment | None:
+    """The deployment that goes with it by what was found out; None where the live one may stay."""
+    if pairing.deployment in (None, situation.releases.running.id):
+        return None
+    return named_deployment(situation.releases, pairing.deployment)
+
+
+def _in_order(downs: list[Step], pointing: Step, pairing: Pairing | None) -> list[Step]:
+    """The downs and the application's step, in the order in which what serves in between works."""
+    order = pairing.order if pairing else "unknown"
+    if order == "migration-first":
+        return [*downs, pointing]
+    both = [pointing, *downs]
+    return frozen(both, "No order works: the pair in between would fail to write") if order == "frozen" else both
 
 
 def _usable(situation: Situation) -> tuple[MigrationFolder, MigrationState]:
@@ -149,7 +185,9 @@ def _application_for(situation: Situation, to: int, deployment: str | None) -> D
     return None if chosen.id == running.id else chosen
 
 
-def _why_application(running: Deployment, to: int) -> str:
+def _why_application(running: Deployment, to: int, *, known: bool) -> str:
+    if known:
+        return f"The live code and schema {to} do not work together: see the reasons"
     if running.schema_version is not None and running.schema_version > to:
         return f"The live code was built for schema {running.schema_version} and would fail on {to}"
     return "It was asked for"
@@ -184,6 +222,9 @@ def _doubts(state: MigrationState) -> list[str]:
     return held + [f"{problem}." for problem in state.problems]
 
 
-def _summary(situation: Situation, state: MigrationState, to: int, chosen: Deployment | None) -> str:
-    also = f", and the application to {chosen.id} first" if chosen else ""
+def _summary(
+    situation: Situation, state: MigrationState, to: int, chosen: Deployment | None, pairing: Pairing | None
+) -> str:
+    when = {"migration-first": "afterwards", "frozen": "first, writes frozen"}.get(pairing.order if pairing else "")
+    also = f", and the application to {chosen.id} {when or 'first'}" if chosen else ""
     return f"Migration rollback of {situation.service}: {state.version} → {to}{also}"
