@@ -5,6 +5,7 @@ be read by anybody on the machine. Each ends with the process that began it, how
 is read in `pgtools_words`.
 """
 
+import contextlib
 import os
 import re
 import subprocess
@@ -195,7 +196,7 @@ class Running:
             self._process.kill()
             self._process.wait()
         if self._feeding is not None:
-            self._feeding.join(END_WITHIN_S)
+            self._feeding.end()
         os.close(self._lifeline.reading)
         self._words.close()
 
@@ -209,12 +210,12 @@ class Running:
             try:
                 code = self._process.wait(LOOK_EVERY_S)
             except subprocess.TimeoutExpired:
+                if self._feeding is not None:
+                    self._feeding.require()
                 if time.monotonic() > deadline:
                     raise BackupError(f"{program} was not done in {within_s:g} s", state="it was ended") from None
                 look(self._said())
                 continue
-            if self._feeding is not None:
-                self._feeding.require()
             look(self._said())
             return code
 
@@ -228,7 +229,10 @@ class Running:
 
 
 class Feeding(threading.Thread):
-    """Writes what a program reads, from a thread: the program may end at any time, and then nobody reads."""
+    """Writes what a program reads, from a thread: the program may end at any time, and then nobody reads.
+
+    When the source fails in the middle the end is not told to the program: psql would commit what it has got.
+    """
 
     def __init__(self, into: IO[bytes], pieces: Iterable[bytes]) -> None:
         super().__init__(daemon=True)
@@ -238,18 +242,23 @@ class Feeding(threading.Thread):
 
     def run(self) -> None:
         try:
-            with self._into as into:
-                into.writelines(self._pieces)
+            self._into.writelines(self._pieces)
+            self._into.close()
         except ToolkitError as error:
             self._error = error
         except OSError:
-            pass
+            pass  # it ended: its own words say why
 
     def require(self) -> None:
         """BackupError when what was to be fed could not be read."""
-        self.join(END_WITHIN_S)
         if self._error is not None:
             raise self._error
+
+    def end(self) -> None:
+        """Once the program has ended. Nothing is left open."""
+        self.join(END_WITHIN_S)
+        with contextlib.suppress(OSError):
+            self._into.close()
 
 
 class Dump(Running):

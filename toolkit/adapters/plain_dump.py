@@ -38,8 +38,10 @@ class PlainDump:
     @property
     def far(self) -> tuple[float, float]:
         """How many bytes of the file have been read, of how many."""
-        packed = self._packed
-        return (0.0 if packed is None or packed.closed else float(packed.tell())), float(self.file.stat().st_size)
+        packed, whole = self._packed, float(self.file.stat().st_size)
+        if packed is None:
+            return 0.0, whole
+        return whole if packed.closed else float(packed.tell()), whole
 
     def feed(self) -> Iterator[bytes]:
         """What psql gets, in pieces. BackupError when the file cannot be read."""
