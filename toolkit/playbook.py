@@ -106,7 +106,7 @@ class Database(_Section):
     are spread much alike from one day to the next (`table.column`). `queue_schema`: pg-boss's.
     `application_roles`: as whom the application writes, itself or as a member; () where the grants tell. A freeze takes
     everybody's write privileges away but those of `freeze_exempt_roles`. `deployment_role`: as whom a deployment asks
-    the database, its `{schema_version}` or `{deployment}` filled in; deployments that share a role cannot be told apart.
+    the database, its `{schema_version}` or `{deployment}` filled in; those that share a role cannot be told apart.
     """
 
     critical_tables: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -228,11 +228,14 @@ class Playbook(_Section):
             raise ValueError(f"{', '.join(missing)} must be there too")
         return rules
 
-    def target(self, name: str | None, environ: Mapping[str, str] | None = None) -> "Target":
+    def target(
+        self, name: str | None, environ: Mapping[str, str] | None = None, *, database_url_env: str = ""
+    ) -> "Target":
         """Resolve a target's settings from the environment.
 
         `name` may be None where TOOLKIT_TARGET names one; there is no other default. A sandbox's variables are also
         looked up in the environment file that a running sandbox keeps, so that a person need not copy them.
+        `database_url_env` names another variable for the database's URL than the playbook does.
         Raises UsageError that names every variable that is missing; values are never shown.
         """
         given = os.environ if environ is None else environ
@@ -246,6 +249,7 @@ class Playbook(_Section):
         names = self.targets[chosen]
         found = dict(_sandbox_environment(given)) | dict(given) if names.sandbox else dict(given)
         wanted = {field: value for field, value in names if field.endswith("_env") and field != "statement_log_env"}
+        wanted |= {"database_url_env": database_url_env} if database_url_env else {}
         if missing := sorted(variable for variable in wanted.values() if not found.get(variable)):
             start = " (or start one: toolkit sandbox start)" if names.sandbox else ""
             raise UsageError(

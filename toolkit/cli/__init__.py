@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import toolkit
-from toolkit.cli import backup, declare, drill, journal, postmortem, sandbox
+from toolkit.cli import backup, declare, drill, journal, postmortem, rollback, sandbox
 from toolkit.errors import ToolkitError
 from toolkit.redaction import redact
 
@@ -30,8 +30,12 @@ app.add_typer(drill.app, name="drill")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(journal.app, name="journal")
 app.add_typer(backup.app, name="backup")
+app.command(name="rollback", epilog=rollback.EMERGENCY_EXAMPLES)(rollback.emergency_rollback)
 app.command(name="declare", epilog=declare.EXAMPLES)(declare.declare)
 app.command(name="postmortem", epilog=postmortem.EXAMPLES)(postmortem.postmortem)
+
+
+PREVIOUS = "--app-rollback="  # without a deployment: the one before
 
 
 def _print_version(wanted: bool) -> None:
@@ -53,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit. Wrong words exit with 2, Ctrl-C with 130; an error of ours is one paragraph."""
     words = sys.argv[1:] if argv is None else argv
     try:
-        app(words)
+        app([PREVIOUS if word == "--app-rollback" else word for word in words])
     except ToolkitError as error:
         _tell(error, as_json="--json" in words)
         sys.exit(error.exit_code)
@@ -61,6 +65,11 @@ def main(argv: list[str] | None = None) -> None:
         path = f" ({error.filename})" if error.filename else ""
         typer.echo(redact(f"{error.strerror or error}{path}. Next: mend that, then repeat the command."), err=True)
         sys.exit(1)
+
+
+def emergency_rollback() -> None:
+    """The playbook's own command: `toolkit rollback` under its name."""
+    main(["rollback", *sys.argv[1:]])
 
 
 def _tell(error: ToolkitError, *, as_json: bool) -> None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.journal import Entry
-from toolkit.rollback.plan import Action, Kind, Plan, PointProduction, RunDown
+from toolkit.rollback.plan import Action, Kind, Mend, Plan, PointProduction, RunDown
 from toolkit.rollback.situation import Situation
 
-MADE, DONE = "plan.made", "plan.done"
+MADE, DONE, ABORTED = "plan.made", "plan.done", "plan.aborted"
 STEP_BEGUN, STEP_DONE = "step.begun", "step.done"
 
 
@@ -30,6 +30,10 @@ class Progress:
     @property
     def finished(self) -> bool:
         return any(entry.kind == DONE for entry in self.since)
+
+    @property
+    def aborted(self) -> bool:
+        return any(entry.kind == ABORTED for entry in self.since)
 
     def times(self, kind: str, step: str | None = None) -> int:
         """How often an entry of that kind was made since, of one step or of any."""
@@ -53,7 +57,7 @@ def plan_to_continue(
     Raises JournalError when that plan was changed in the journal.
     """
     progress = latest_progress(entries)
-    if progress is None or not progress.times(STEP_BEGUN):
+    if progress is None or progress.aborted or not progress.times(STEP_BEGUN):
         return None
     plan = Plan.from_json(progress.data)
     chosen = situation.releases.named(named) if named else None
@@ -75,6 +79,8 @@ def _action_fits(action: Action, plan: Plan, situation: Situation, finished: boo
     if isinstance(action, PointProduction):
         allowed = {action.deployment} if finished else {action.deployment, action.instead_of}
         return situation.releases.running.id in allowed
+    if isinstance(action, Mend):
+        return situation.state is not None and situation.state.version in (action.version, action.to_version)
     if not isinstance(action, RunDown):
         return True
     state, folder = situation.state, situation.folder

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from toolkit.adapters.postgres import Connection, Database
-from toolkit.errors import RollbackError
+from toolkit.errors import DatabaseError, RollbackError
 from toolkit.rollback.plan import Plan
 
 _TABLE = """
@@ -100,6 +100,26 @@ def plan_to_resume(database: Database) -> KeptPlan:
             next="name one: --plan ID",
         )
     return found[0]
+
+
+def require_nothing_unfinished(database: Database, plan: Plan) -> None:
+    """RollbackError when another plan was begun here that has not ended: two half-done plans are worse than one.
+
+    A database that does not answer is no reason to refuse.
+    """
+    try:
+        others = [each for each in unfinished_plans(database) if each.plan.id != plan.id]
+    except DatabaseError:
+        return
+    if others:
+        first = others[0]
+        raise RollbackError(
+            f"Another rollback was begun here and has not ended: {first.plan.summary} (plan {first.plan.id}, incident "
+            f"{first.incident}, begun {first.begun_at:%Y-%m-%d %H:%M:%S} UTC)",
+            target=plan.target,
+            state="nothing was done",
+            next="go on with it (--resume) or give it up (--abort) first",
+        )
 
 
 def _there(conn: Connection) -> bool:

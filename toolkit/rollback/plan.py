@@ -6,7 +6,7 @@ would do and where, so what is carried out is what was shown.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -45,6 +45,29 @@ class MigrateUp:
     file: str
     sha256: str
     kind: Literal["migrate-up"] = "migrate-up"
+
+
+@dataclass(frozen=True)
+class Mend:
+    """Undo what a half-applied migration left, by the statements that its diagnosis found, and set the state table to
+    `to_version`, clean. `file` is what messages call them, `sha256` that of their text."""
+
+    version: int
+    to_version: int | None
+    statements: tuple[str, ...]
+    file: str
+    sha256: str
+    kind: Literal["mend"] = "mend"
+
+    @property
+    def text(self) -> str:
+        """All of them as one script."""
+        return mending_text(self.statements)
+
+
+def mending_text(statements: Sequence[str]) -> str:
+    """Statements as one script, as `Mend` runs them."""
+    return "".join(f"{each.rstrip().rstrip(';')};\n" for each in statements)
 
 
 @dataclass(frozen=True)
@@ -113,6 +136,7 @@ class SwapIn:
 
 Action = Annotated[
     RunDown
+    | Mend
     | MigrateUp
     | PointProduction
     | BackUp
@@ -168,9 +192,10 @@ class Plan:
         return [step.action for step in self.steps if isinstance(step.action, RunDown)]
 
     @property
-    def ends_at(self) -> RunDown | None:
-        """The last migration that it takes back; None when it leaves the schema alone."""
-        return self.downs[-1] if self.downs else None
+    def ends_at(self) -> RunDown | Mend | None:
+        """The last migration that it takes back; None when it takes none back."""
+        taken = [step.action for step in self.steps if isinstance(step.action, RunDown | Mend)]
+        return taken[-1] if taken else None
 
     @property
     def deployment(self) -> str | None:
@@ -191,7 +216,7 @@ class Plan:
     @property
     def changes_database(self) -> bool:
         """Whether it changes the service's schema or rows."""
-        return any(isinstance(step.action, RunDown | MigrateUp | RestoreBeside | SwapIn) for step in self.steps)
+        return any(isinstance(step.action, RunDown | Mend | MigrateUp | RestoreBeside | SwapIn) for step in self.steps)
 
     def to_json(self) -> dict[str, Any]:
         """As the journal keeps it, with its id under `plan`."""

@@ -14,9 +14,14 @@ from toolkit.incident import Incident
 from toolkit.rollback.application import plan_application_rollback
 from toolkit.rollback.begun import plan_to_continue
 from toolkit.rollback.destruction import count_losses
+from toolkit.rollback.diagnosis import diagnose
+from toolkit.rollback.emergency import Breach, plan_emergency
+from toolkit.rollback.mending import plan_mending
 from toolkit.rollback.migration import plan_migration_rollback
 from toolkit.rollback.migrations import read_folder
+from toolkit.rollback.pairing import find_pairing
 from toolkit.rollback.plan import Kind, Plan
+from toolkit.rollback.restoring import NEWEST, restore_plan
 from toolkit.rollback.situation import Releases, Situation, is_same_server
 from toolkit.rollback.state_tables import read_state
 from toolkit.rollback.target_version import last_stable
@@ -28,35 +33,59 @@ LATEST_DEPLOYMENTS = 50
 
 @dataclass(frozen=True)
 class Wish:
-    """What somebody wants. `to` None: the last stable version. `deployment` None: the one that fits."""
+    """What somebody wants. `to` None: the last stable version. `deployment` None: the one that fits.
+
+    `source` is a backup to restore: a path, or NEWEST. `breach` is why all other sessions are to be ended; '' is none.
+    """
 
     kind: Kind
     to: int | None
     deployment: str | None
     reasons: tuple[str, ...] = ()
+    source: str = NEWEST
+    breach: str = ""
 
 
 def rollback_plan(
-    systems: Systems, incident: Incident, *, migration_target: int | str = 0, deployment: str = ""
+    systems: Systems,
+    incident: Incident,
+    *,
+    migration_target: int | str = 0,
+    deployment: str = "",
+    backup_restore: str = "",
+    full_emergency: bool = False,
+    breach: str = "",
 ) -> Plan:
     """The plan for what was recommended, or for what is named. Nothing is changed.
 
     `migration_target` is a version, 'last-stable', or 0 for what the latest assessment recommends. `deployment` is an
-    id or a host, or 'previous' for an application rollback to the one before; '' lets the planner choose. A plan that
-    was begun in this incident and still holds is returned again, so that it can be finished. Raises UsageError where
-    there is neither a recommendation nor a name, RollbackError from the planners, WrongServerError when the assessment
-    was made on another server.
+    id or a host, or 'previous' for an application rollback to the one before; '' lets the planner choose.
+    `backup_restore` is a backup's folder, a dump's file, or 'newest'. A plan that was begun in this incident and still
+    holds is returned again, so that it can be finished. Raises UsageError where there is neither a recommendation nor a
+    name, RollbackError and BackupError from the planners, WrongServerError when the assessment was made on another
+    server.
     """
     made = incident.latest("assessment.made")
     assessment: Mapping[str, Any] = made.data if made else {}
-    wish = _wish(assessment.get("recommendation") or {}, migration_target, deployment)
+    recommended = assessment.get("recommendation") or {}
+    if full_emergency:
+        wish = Wish("emergency", None, deployment or None, source=backup_restore or NEWEST, breach=breach)
+    elif backup_restore:
+        wish = Wish("restore", None, None, source=backup_restore)
+    else:
+        wish = _wish(recommended, migration_target, deployment)
     situation = survey(systems)
     _require_same_server(situation.server, assessment.get("server") or {}, systems.target.name)
     begun = plan_to_continue(incident.journal.entries(), situation, kind=wish.kind, to=wish.to, named=wish.deployment)
     if begun is not None:
         return begun
-    if wish.kind == "application":
-        return plan_application_rollback(situation, deployment=wish.deployment)
+    match wish.kind:
+        case "application":
+            return _application_plan(systems, situation, wish)
+        case "restore":
+            return restore_plan(systems, incident, situation, wish.source, reasons=wish.reasons)
+        case "emergency":
+            return _emergency_plan(systems, incident, situation, wish)
     return _migration_plan(systems, situation, wish)
 
 
@@ -80,6 +109,8 @@ def survey(systems: Systems) -> Situation:
 
 def _migration_plan(systems: Systems, situation: Situation, wish: Wish) -> Plan:
     folder, state, to, reasons = situation.folder, situation.state, wish.to, wish.reasons
+    if state is not None and state.dirty and not situation.pooled:
+        return plan_mending(situation, diagnose(systems), to=to, reasons=reasons)
     if folder is not None and state is not None:
         if to is None:
             to = last_stable(situation.stable, state, folder).version
@@ -87,7 +118,75 @@ def _migration_plan(systems: Systems, situation: Situation, wish: Wish) -> Plan:
         doomed = folder.between(to, state.version or 0)
         losses = count_losses(systems.database, doomed, systems.playbook.database.schemas)
         situation = replace(situation, losses=losses)
-    return plan_migration_rollback(situation, to=to or 0, deployment=wish.deployment, reasons=reasons)
+    pairing = find_pairing(systems, situation, wanted="migration", after=to, named=wish.deployment)
+    return plan_migration_rollback(situation, to=to or 0, deployment=wish.deployment, reasons=reasons, pairing=pairing)
+
+
+def _application_plan(systems: Systems, situation: Situation, wish: Wish) -> Plan:
+    """The application alone; with the schema where no earlier deployment works on the live one."""
+    after = _version_below(situation)
+    pairing = find_pairing(systems, situation, wanted="application", after=after, named=wish.deployment)
+    if pairing is None or not pairing.migrates or after is None:
+        return plan_application_rollback(situation, deployment=wish.deployment, pairing=pairing)
+    return plan_migration_rollback(situation, to=after, deployment=wish.deployment, pairing=pairing)
+
+
+def _version_below(situation: Situation) -> int | None:
+    """The last stable version, if the schema is above it and the downs lead there."""
+    if situation.state is None or situation.folder is None:
+        return None
+    try:
+        return last_stable(situation.stable, situation.state, situation.folder).version
+    except RollbackError:
+        return None
+
+
+def _emergency_plan(systems: Systems, incident: Incident, situation: Situation, wish: Wish) -> Plan:
+    """Application and schema back to the newest stable point, whichever of the two has moved since."""
+    if not situation.stable and wish.deployment is None:
+        raise RollbackError(
+            "No stable state was ever recorded to go back to",
+            target=systems.target.name,
+            state="nothing was done",
+            next="name the deployment, or use --migration-target, --app-rollback or --backup-restore by itself",
+        )
+    parts, releases = [], situation.releases
+    deployment = wish.deployment or situation.stable[0].deployment
+    chosen = releases.named(deployment)
+    if deployment != releases.running.id and (chosen is None or chosen.id != releases.running.id):
+        parts.append(plan_application_rollback(situation, deployment=deployment))
+        assert chosen is not None, "the planner has refused what is not there"
+        situation = replace(situation, releases=replace(releases, running=chosen))
+    if _schema_moved(situation):
+        parts.append(_database_part(systems, incident, situation, wish))
+    breach = Breach(wish.breach, _credentials(systems)) if wish.breach else None
+    return plan_emergency(situation, parts=parts, breach=breach, reasons=wish.reasons)
+
+
+def _database_part(systems: Systems, incident: Incident, situation: Situation, wish: Wish) -> Plan:
+    """The migrations taken back; a restore where they cannot be, or where a backup was named."""
+    if wish.source != NEWEST:
+        return restore_plan(systems, incident, situation, wish.source)
+    try:
+        return _migration_plan(systems, situation, replace(wish, kind="migration", deployment=None))
+    except RollbackError as error:
+        return restore_plan(systems, incident, situation, NEWEST, reasons=(f"{error.what}.",))
+
+
+def _schema_moved(situation: Situation) -> bool:
+    state = situation.state
+    return (
+        state is not None and bool(situation.stable) and (state.dirty or state.version != situation.stable[0].version)
+    )
+
+
+def _credentials(systems: Systems) -> tuple[str, ...]:
+    """What must be rotated after a breach, by the names of the variables that hold it; never a value."""
+    names = systems.playbook.targets[systems.target.name]
+    return tuple(
+        getattr(names, field)
+        for field in ("database_url_env", "vercel_token_env", "webhook_secret_env", "cron_secret_env")
+    )
 
 
 def _wish(recommended: Mapping[str, Any], migration_target: int | str, deployment: str) -> Wish:
@@ -100,8 +199,8 @@ def _wish(recommended: Mapping[str, Any], migration_target: int | str, deploymen
     if deployment == PREVIOUS:
         return Wish("application", None, None)
     kind, reasons = recommended.get("kind"), tuple(recommended.get("reasons") or ())
-    if kind == "migration":
-        return Wish("migration", recommended.get("migration_target"), named, reasons)
+    if kind in ("migration", "restore", "emergency"):
+        return Wish(kind, recommended.get("migration_target"), named, reasons)
     if kind == "application" or named:
         return Wish("application", None, named or recommended.get("deployment"), reasons)
     raise UsageError(

@@ -55,7 +55,7 @@ def require_rehearsal(incident: Incident, plan: Plan, no_rehearsal: str, *, acto
             f"Plan {plan.id} was not tried on a copy",
             target=plan.target,
             state="nothing was done",
-            next="rehearse it (03_rollback does, emergency-rollback does), or say why not: --no-rehearsal REASON",
+            next="rehearse it, as 03_rollback does; or say why not: emergency-rollback … --no-rehearsal REASON",
         )
     incident.record(SKIPPED, {"plan": plan.id, "why": no_rehearsal}, actor=actor)
 

@@ -21,7 +21,7 @@ from toolkit.rollback.backup import require_backup
 from toolkit.rollback.begun import DONE, MADE, STEP_BEGUN, STEP_DONE, Progress, latest_progress
 from toolkit.rollback.blocking import Patience
 from toolkit.rollback.commands import notebook_command
-from toolkit.rollback.kept_plan import end_plan, keep_plan
+from toolkit.rollback.kept_plan import end_plan, keep_plan, require_nothing_unfinished
 from toolkit.rollback.lease import Lease
 from toolkit.rollback.plan import Plan, Step
 from toolkit.rollback.progress import Progressing
@@ -93,20 +93,22 @@ def carry_out(
     execute: bool = False,
     confirm: str | None = None,
     no_rehearsal: str = "",
+    resumed: bool = False,
     manner: Manner = AS_USUAL,
 ) -> RunResult:
     """Carry a plan out, or, without `execute`, look how it stands and tell the command that would.
 
     Safe to repeat: what is done is not done twice. `confirm` must be the service's name on production, and
-    `no_rehearsal` the reason where a plan that changes the database was not tried on a copy. Raises UsageError for
+    `no_rehearsal` the reason where a plan that changes the database was not tried on a copy. `resumed`: it was begun on
+    this target before, perhaps from another machine, where its backup and its rehearsal are. Raises UsageError for
     another target or a missing confirmation, WrongServerError for another server, BackupError when a plan that changes
     the database has no backup of this incident, and RollbackError, PlatformError or DatabaseError for a lease that
     somebody else holds, for a step that cannot be begun or that failed; the error names the state that it left.
     """
     run = _Run(plan, systems, incident, actor, manner)
-    _require_meant(plan, systems, confirm, execute)
+    require_meant(plan, systems, confirm, execute)
     run.require()
-    return run.execute(no_rehearsal) if execute else run.look()
+    return run.execute(no_rehearsal, resumed=resumed) if execute else run.look()
 
 
 class _Run:
@@ -147,14 +149,15 @@ class _Run:
         self._journal_plan(execute=False)
         return self._result(results, command=notebook_command(self.plan, self.systems, self.incident))
 
-    def execute(self, no_rehearsal: str) -> RunResult:
+    def execute(self, no_rehearsal: str, *, resumed: bool) -> RunResult:
         """The real one."""
         progress = self._progress()
         if progress is not None and progress.finished and self._all_done():
             done = tuple(StepResult(s.id, s.what, "done before", "the plan was finished") for s in self.plan.steps)
             return self._result(done)
-        begun = progress is not None and not progress.finished
-        if self.plan.changes_database and self.plan.server is not None and not begun:
+        begun = progress is not None and not progress.finished and not progress.aborted
+        require_nothing_unfinished(self.systems.database, self.plan)
+        if self.plan.changes_database and self.plan.server is not None and not begun and not resumed:
             if not self.plan.backs_up:
                 require_backup(self.incident, self.plan.server)
             require_rehearsal(self.incident, self.plan, no_rehearsal, actor=self.actor)
@@ -288,7 +291,8 @@ class _Run:
         return RunResult(self.plan, command is None, steps, utc_now(), seconds, command)
 
 
-def _require_meant(plan: Plan, systems: Systems, confirm: str | None, execute: bool) -> None:
+def require_meant(plan: Plan, systems: Systems, confirm: str | None, execute: bool) -> None:
+    """UsageError unless the plan is for this service and target and, on production, the service's name confirms it."""
     target, service = systems.target, systems.playbook.service.name
     if (plan.target, plan.service) != (target.name, service):
         raise UsageError(

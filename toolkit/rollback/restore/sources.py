@@ -5,15 +5,18 @@ file or folder that somebody names is taken as named, if it is what it says; whe
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from toolkit.adapters.pgtools import PgTools
 from toolkit.adapters.postgres import ServerIdentity, StablePoint
 from toolkit.checks import Outcome
 from toolkit.errors import BackupError, RollbackError, ToolkitError
 from toolkit.incident import Incident
+from toolkit.playbook import pg_bindir
 from toolkit.rollback.backup import inspect_backup
+from toolkit.rollback.backup.foreign import describe_dump
 from toolkit.rollback.backup.inspection import NEEDED
 from toolkit.rollback.backup.manifest import MANIFEST_FILE
 from toolkit.rollback.backup.verified import Level, read_verified
@@ -75,18 +78,20 @@ def damage_moment(
 
 
 def find_sources(incident: Incident, folder: Path | None = None) -> list[Source]:
-    """Backups of the incident, of the incidents beside it, and in a folder of scheduled ones; the newest first.
+    """Backups of the incident and in a folder of scheduled ones, where dumps of others count too; the newest first.
 
-    What is there and is none is left out.
+    What is there and is none is left out. When a dump of others was taken only its file tells: at the latest when that
+    was last written.
     """
     homes = [incident.folder, *([folder] if folder else [])]
     places = [place for home in homes if home.is_dir() for place in sorted(home.iterdir())]
     found: dict[Path, Source] = {}
     for place in places:
-        if not place.name.startswith(".") and (place / MANIFEST_FILE).exists():
+        foreign = place.parent == folder and not place.name.startswith(".")
+        if foreign or (place / MANIFEST_FILE).exists():
             source = _readable(place)
             if source is not None:
-                found[place.resolve()] = source
+                found[place.resolve()] = _dated(source)
     oldest = datetime.min.replace(tzinfo=UTC)
     return sorted(found.values(), key=lambda each: each.taken_at or oldest, reverse=True)
 
@@ -145,9 +150,18 @@ def _too_late(source: Source, damaged: Damaged) -> str:
 
 def _wrong_with(source: Source, server: ServerIdentity | None) -> str:
     """What an inspection of all its files finds; '' where it is whole."""
+    if source.kind != "ours":
+        dump = describe_dump(source.path, PgTools.found(pg_bindir()))
+        return "; ".join(dump.reasons)
     results = inspect_backup(source.path, server)
     wrong = [each for each in results if each.name in NEEDED and each.outcome is not Outcome.PASS]
     return "; ".join(f"{each.name}: {each.evidence}" for each in wrong)
+
+
+def _dated(source: Source) -> Source:
+    if source.taken_at is not None or source.path.is_dir():
+        return source
+    return replace(source, taken_at=datetime.fromtimestamp(source.path.stat().st_mtime, UTC))
 
 
 def _readable(place: Path) -> Source | None:

@@ -1,10 +1,28 @@
 """How each action of a plan is done: one module for each, all of one form (`Doing`), chosen here and nowhere else."""
 
-from toolkit.errors import RollbackError
-from toolkit.rollback.plan import PointProduction, RunDown, Step
+from toolkit.rollback.plan import (
+    BackUp,
+    EndSessions,
+    FreezeWrites,
+    Mend,
+    MigrateUp,
+    PointProduction,
+    ReleaseWrites,
+    RestoreBeside,
+    RunDown,
+    Step,
+    SwapIn,
+)
+from toolkit.rollback.steps.back_up import BackingUp
 from toolkit.rollback.steps.doing import Doing, Standing, Surroundings
+from toolkit.rollback.steps.end_sessions import EndingSessions
+from toolkit.rollback.steps.freeze_writes import FreezingWrites, ReleasingWrites
+from toolkit.rollback.steps.mend import Mending
+from toolkit.rollback.steps.migrate_up import MigratingUp
 from toolkit.rollback.steps.point_production import PointingProduction
+from toolkit.rollback.steps.restore_beside import RestoringBeside
 from toolkit.rollback.steps.run_down import RunningDown
+from toolkit.rollback.steps.swap_in import SwappingIn
 
 __all__ = ["Doing", "Standing", "Surroundings", "doing_of"]
 
@@ -16,5 +34,19 @@ def doing_of(step: Step, around: Surroundings) -> Doing:
             return RunningDown(down, around)
         case PointProduction() as point:
             return PointingProduction(point, around)
-        case other:
-            raise RollbackError(f"Nobody knows how to do {other.kind!r} yet", state="nothing was done")
+        case Mend() as mend:
+            return Mending(mend, around)
+        case MigrateUp() as up:
+            return MigratingUp(up, around)
+        case BackUp() as back_up:
+            return BackingUp(back_up, around)
+        case FreezeWrites() as freeze:
+            return FreezingWrites(freeze, around)
+        case ReleaseWrites() as release:
+            return ReleasingWrites(release, around)
+        case EndSessions() as end:
+            return EndingSessions(end, around)
+        case RestoreBeside() as restore:
+            return RestoringBeside(restore, around)
+        case SwapIn() as swap:
+            return SwappingIn(swap, around)

@@ -87,6 +87,10 @@ class Doing(ABC):
     def state(self) -> str:
         """The state of what it acts on, for an error. Never raises."""
 
+    def partly(self) -> bool:
+        """Whether it was begun and has left something that `undo` would take away, although it is not done."""
+        return False
+
     def undo(self) -> str | None:
         """Undo it where that loses nothing, and say so in a sentence; None where it cannot be. Raises as `act`."""
         return None

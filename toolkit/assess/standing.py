@@ -1,0 +1,73 @@
+"""How a target stands, for `--status-only`: what assessment checks, and who is at work on it. It changes nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from toolkit.adapters.systems import Systems
+from toolkit.assess.status import status_checks
+from toolkit.assess.views import look
+from toolkit.checks import Check, CheckResult, Finding, judge, passed, run_checks, unknown
+from toolkit.errors import ToolkitError
+from toolkit.rollback.freeze import frozen
+from toolkit.rollback.kept_plan import unfinished_plans
+from toolkit.rollback.lease import holder_of
+
+AREA = "rollback"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Checks, in the order in which one reads them."""
+
+    target: str
+    results: list[CheckResult]
+
+    def rows(self) -> list[dict[str, str]]:
+        """A row for each check."""
+        return [{"what": each.name, "outcome": each.outcome.value, "evidence": each.evidence} for each in self.results]
+
+
+def standing(systems: Systems) -> Standing:
+    """Look from all sides. Raises nothing: what does not answer is a failed or an unknown check."""
+    views = look(systems)
+    asked: dict[str, Callable[[], Finding]] = {
+        "writes are not frozen": lambda: _frozen(systems),
+        "nobody else is at work": lambda: _lease(systems),
+        "no rollback is unfinished": lambda: _unfinished(systems),
+    }
+    checks = [
+        *status_checks(views, systems.playbook),
+        *(Check(name, AREA, _told(ask)) for name, ask in asked.items()),
+    ]
+    return Standing(systems.target.name, run_checks(checks))
+
+
+def _told(ask: Callable[[], Finding]) -> Callable[[], Finding]:
+    def look_at() -> Finding:
+        try:
+            return ask()
+        except ToolkitError as error:
+            return unknown(error.what)
+
+    return look_at
+
+
+def _frozen(systems: Systems) -> Finding:
+    found = frozen(systems.database)
+    return judge(found is None, "no freeze is in force" if found is None else str(found))
+
+
+def _lease(systems: Systems) -> Finding:
+    held = holder_of(systems.database)
+    return judge(held is None, "the lease is free" if held is None else str(held))
+
+
+def _unfinished(systems: Systems) -> Finding:
+    found = unfinished_plans(systems.database)
+    if not found:
+        return passed("none")
+    named = "; ".join(
+        f"{each.plan.summary} (plan {each.plan.id}, incident {each.incident}, begun {each.begun_at:%H:%M:%S} UTC)"
+        for each in found
+    )
+    return judge(False, f"{named}: go on with --resume, or give up with --abort")

@@ -1,0 +1,346 @@
+"""What `emergency-rollback` does with its words: plan, show, back up, rehearse, carry out, look whether it helped.
+
+It decides nothing that a notebook could not: the same functions run in `02_stabilize` and `03_rollback`.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+
+from toolkit.cli.options import REPORTS, print_json
+from toolkit.cli.rollback_display import Progress, show_rows
+from toolkit.clock import utc_now
+
+if TYPE_CHECKING:
+    from toolkit.adapters.systems import Systems
+    from toolkit.checks import CheckResult
+    from toolkit.incident import Incident
+    from toolkit.rollback.plan import Plan
+    from toolkit.rollback.rehearsal import Rehearsal
+    from toolkit.rollback.runner import RunResult
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The words that all actions share."""
+
+    target: str = ""
+    database_url_env: str = ""
+    playbook: str = ""
+    incident: Path | None = None
+    operator: str = "responder"
+    execute: bool = False
+    confirm: str = ""
+    no_rehearsal: str = ""
+    rehearsal_budget_s: float = 300.0
+    take_over: str = ""
+    end_blockers: bool = False
+    json: bool = False
+
+    @property
+    def console(self) -> Console:
+        """Where people read; with --json not standard output, which is the answer's."""
+        return Console(stderr=self.json)
+
+
+def show_status(asked: Asked) -> None:
+    """How the target stands. Exit code 0 when all is well, 3 when something is not, or is not known."""
+    from toolkit.assess.standing import standing
+    from toolkit.checks import Outcome, overall
+
+    found = standing(_systems(asked))
+    if asked.json:
+        print_json({"target": found.target, "checks": [vars(each) for each in found.results]})
+    else:
+        show_rows(asked.console, found.target, found.rows())
+        typer.echo("Nothing was changed.")
+    raise typer.Exit(0 if overall(found.results) is Outcome.PASS else 3)
+
+
+def back_up_only(asked: Asked) -> None:
+    """The emergency backup, and nothing else."""
+    from toolkit.rollback.backup import emergency_backup
+
+    systems = _systems(asked)
+    with _incident(asked, systems, "an emergency backup was asked for") as incident:
+        backup = emergency_backup(systems, incident, actor=asked.operator)
+        made = backup.make(execute=asked.execute)
+        conditions = backup.preconditions() if not asked.execute else []
+        if asked.json:
+            print_json({"executed": asked.execute, "folder": str(backup.folder), "verdict": made.verdict})
+            return
+        if conditions:
+            show_rows(asked.console, "before the backup", [vars(each) for each in conditions])
+        show_rows(asked.console, "backup", made.rows())
+        typer.echo(made.verdict)
+        if not asked.execute:
+            _say_how(asked, "--backup-only")
+
+
+def roll_back(asked: Asked, **wish: Any) -> None:
+    """Plan it, show it, and with --execute do it. Exit code 3 when it was done and did not visibly help."""
+    from toolkit.rollback import rollback_plan
+
+    systems = _systems(asked)
+    with _incident(asked, systems, "a rollback was asked for by hand") as incident:
+        plan = rollback_plan(systems, incident, **wish)
+        _show_plan(asked, plan)
+        if not asked.execute:
+            _answer_dry(asked, plan, systems, incident, wish)
+            return
+        _confirm(asked, plan, systems)
+        rehearsal = _prepare(asked, plan, systems, incident)
+        _carry_out(asked, plan, systems, incident, rehearsal)
+
+
+def resume_rollback(asked: Asked) -> None:
+    """Go on with what was begun."""
+    from toolkit.rollback.resuming import plan_begun
+
+    systems = _systems(asked)
+    with _incident(asked, systems, "a rollback that died is gone on with") as incident:
+        plan = plan_begun(systems, incident)
+        _show_plan(asked, plan)
+        if not asked.execute:
+            _say_how(asked, "--resume")
+            return
+        _confirm(asked, plan, systems)
+        _carry_out(asked, plan, systems, incident, None, resumed=True)
+
+
+def abort_rollback(asked: Asked) -> None:
+    """Give up what was begun, and lift the freeze. Exit code 3 when something could not be undone."""
+    from toolkit.rollback.resuming import abort, plan_begun
+
+    systems = _systems(asked)
+    with _incident(asked, systems, "a rollback is given up") as incident:
+        plan = plan_begun(systems, incident)
+        _show_plan(asked, plan)
+        if not asked.execute:
+            _say_how(asked, "--abort")
+            return
+        _confirm(asked, plan, systems)
+        with Progress(asked.console) as progress:
+            ended = abort(
+                plan,
+                systems,
+                incident,
+                actor=asked.operator,
+                confirm=_confirmation(asked, plan, systems),
+                manner=_manner(asked, progress),
+            )
+        if asked.json:
+            print_json({"aborted": plan.id, "whole": ended.whole, "steps": [vars(each) for each in ended.steps]})
+        else:
+            show_rows(asked.console, "given up", ended.rows())
+        raise typer.Exit(0 if ended.whole else 3)
+
+
+def _systems(asked: Asked) -> "Systems":
+    from toolkit.adapters.systems import connect
+    from toolkit.playbook import load_playbook
+
+    book = load_playbook(asked.playbook or None)
+    return connect(book, book.target(asked.target or None, database_url_env=asked.database_url_env))
+
+
+@contextlib.contextmanager
+def _incident(asked: Asked, systems: "Systems", why: str) -> Iterator["Incident"]:
+    """The named incident; with --execute a new one where none is named; for a dry run one that leaves nothing."""
+    from toolkit.incident import Incident, State
+    from toolkit.playbook import Severity
+
+    if asked.incident is not None:
+        incident = Incident.at(asked.incident)
+        incident.journal.entries()
+        yield incident
+        return
+    if not asked.execute:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Incident(Path(folder) / "dry-run")
+        return
+    folder_name = f"{utc_now():%Y%m%dT%H%M%SZ}-{systems.playbook.service.name}"
+    made = REPORTS / "incidents" / folder_name
+    made.mkdir(parents=True)
+    incident = Incident(made)
+    incident.open(Severity.P1, [why], actor=asked.operator)
+    incident.advance(State.ACKNOWLEDGED, why, actor=asked.operator)
+    asked.console.print(f"Incident: {made.resolve()}", highlight=False, soft_wrap=True)
+    yield incident
+
+
+def _show_plan(asked: Asked, plan: "Plan") -> None:
+    if asked.json:
+        return
+    asked.console.print(Markdown(plan.heading()))
+    show_rows(asked.console, "", plan.rows())
+
+
+def _answer_dry(
+    asked: Asked, plan: "Plan", systems: "Systems", incident: "Incident", wish: Mapping[str, object]
+) -> None:
+    from toolkit.rollback import carry_out
+
+    result = carry_out(plan, systems, incident, actor=asked.operator)
+    if asked.json:
+        steps = [{"step": each.step, "outcome": each.outcome, "evidence": each.evidence} for each in result.steps]
+        print_json({"executed": False, "plan": plan.to_json(), "steps": steps, "command": _command(asked, wish)})
+        return
+    show_rows(asked.console, "how it stands", result.rows()[:-1])
+    typer.echo(f"Nothing was done: this is the plan only. To carry it out:\n  {_command(asked, wish)}")
+
+
+def _say_how(asked: Asked, action: str) -> None:
+    command = _command(asked, {action: True})
+    if asked.json:
+        print_json({"executed": False, "command": command})
+    else:
+        typer.echo(f"Nothing was done. To do it:\n  {command}")
+
+
+_OPTION_OF = {
+    "migration_target": "--migration-target",
+    "backup_restore": "--backup-restore",
+    "deployment": "--deployment",
+}
+
+
+def _command(asked: Asked, wish: Mapping[str, object]) -> str:
+    """What would do it, to be copied."""
+    import shlex
+
+    words = ["emergency-rollback"]
+    for name, value in wish.items():
+        if not value:
+            continue
+        if name == "migration_target" and value == "last-stable":
+            words.append("--last-stable")
+        elif name == "full_emergency":
+            words.append("--full-emergency")
+        elif name == "deployment" and "migration_target" not in wish and "full_emergency" not in wish:
+            words.append("--app-rollback" if value == "previous" else f"--app-rollback={value}")
+        elif name.startswith("--"):
+            words.append(name)
+        else:
+            words.append(f"{_OPTION_OF.get(name, f'--{name}')}={value}")
+    for option, text in (
+        ("--target", asked.target),
+        ("--database-url-env", asked.database_url_env),
+        ("--playbook", asked.playbook),
+        ("--incident", str(asked.incident) if asked.incident else ""),
+    ):
+        words += [option, text] if text else []
+    return shlex.join([*words, "--execute"])
+
+
+def _confirm(asked: Asked, plan: "Plan", systems: "Systems") -> None:
+    """At a terminal production asks for the service's name; elsewhere --confirm must say it."""
+    from toolkit.rollback.runner import require_meant
+
+    require_meant(plan, systems, _confirmation(asked, plan, systems), execute=True)
+
+
+_typed: dict[str, str] = {}
+
+
+def _confirmation(asked: Asked, plan: "Plan", systems: "Systems") -> str | None:
+    import sys
+
+    if asked.confirm or not systems.target.production:
+        return asked.confirm or None
+    if plan.id not in _typed and sys.stdin.isatty():
+        _typed[plan.id] = typer.prompt(f"This is production. Type the service's name ({plan.service}) to go on")
+    return _typed.get(plan.id)
+
+
+def _prepare(asked: Asked, plan: "Plan", systems: "Systems", incident: "Incident") -> "Rehearsal | None":
+    """The emergency backup, then the rehearsal on it, where the plan changes the database."""
+    from toolkit.rollback.backup import emergency_backup
+    from toolkit.rollback.rehearsal import rehearse
+
+    if not plan.changes_database:
+        return None
+    with asked.console.status("Making the emergency backup"):
+        made = emergency_backup(systems, incident, actor=asked.operator).make(execute=True)
+    if not asked.json:
+        show_rows(asked.console, "emergency backup", made.rows())
+    if asked.no_rehearsal:
+        return None
+    with Progress(asked.console) as progress:
+        rehearsal = rehearse(
+            plan, systems, incident, actor=asked.operator, budget_s=asked.rehearsal_budget_s, advance=progress
+        )
+    if not asked.json:
+        show_rows(asked.console, "rehearsal", rehearsal.rows())
+        asked.console.print(rehearsal.verdict, highlight=False)
+    return rehearsal
+
+
+def _carry_out(
+    asked: Asked,
+    plan: "Plan",
+    systems: "Systems",
+    incident: "Incident",
+    rehearsal: "Rehearsal | None",
+    *,
+    resumed: bool = False,
+) -> None:
+    from toolkit.checks import Outcome, overall
+    from toolkit.rollback import carry_out, recovery
+
+    reason = asked.no_rehearsal or ("it goes on where it died" if resumed else "")
+    with Progress(asked.console) as progress:
+        result = carry_out(
+            plan,
+            systems,
+            incident,
+            actor=asked.operator,
+            execute=True,
+            confirm=_confirmation(asked, plan, systems),
+            no_rehearsal=reason,
+            resumed=resumed,
+            manner=_manner(asked, progress),
+        )
+        progress("looking whether it helped", 0, None)
+        results = recovery(systems, incident, result, actor=asked.operator)
+    _answer(asked, plan, result, rehearsal, results, incident)
+    raise typer.Exit(0 if overall(results) is Outcome.PASS else 3)
+
+
+def _manner(asked: Asked, progress: Progress) -> Any:
+    from toolkit.rollback.runner import Manner
+
+    return Manner(take_over=asked.take_over, end_blockers=asked.end_blockers, advance=progress)
+
+
+def _answer(
+    asked: Asked,
+    plan: "Plan",
+    result: "RunResult",
+    rehearsal: "Rehearsal | None",
+    results: "list[CheckResult]",
+    incident: "Incident",
+) -> None:
+    if asked.json:
+        print_json(
+            {
+                "executed": True,
+                "plan": plan.id,
+                "incident": str(incident.folder.resolve()),
+                "steps": [vars(each) for each in result.steps],
+                "rehearsal": rehearsal.to_json() if rehearsal else None,
+                "recovery": [vars(each) for each in results],
+                "seconds": result.seconds,
+            }
+        )
+        return
+    show_rows(asked.console, "done", result.rows())
+    show_rows(asked.console, "did it help?", [vars(each) for each in results])
+    typer.echo(f"Next: verify all of it (04_verify with incident {incident.folder.resolve()}).")

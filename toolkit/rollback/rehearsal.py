@@ -1,0 +1,250 @@
+"""A plan tried on a copy first: the backup that was just taken, restored on a scratch server, and every step run there.
+
+It tells how long it takes, which locks it takes, what is lost and what is salvaged, and whether the schema is right at
+the end. It never touches the target. What the scratch server could not build is unknown, and said so.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from toolkit.adapters.systems import Systems
+from toolkit.checks import Check, CheckResult, Finding, Outcome, failed, overall, passed, run_checks, tally, unknown
+from toolkit.errors import RollbackError, ToolkitError
+from toolkit.incident import Incident
+from toolkit.rollback.backup import MADE as BACKED_UP
+from toolkit.rollback.backup import Backup, require_backup
+from toolkit.rollback.backup.proof import restore_checks
+from toolkit.rollback.begun import latest_progress
+from toolkit.rollback.blocking import Patience
+from toolkit.rollback.built_schema import live_against_built
+from toolkit.rollback.plan import Plan, Step
+from toolkit.rollback.rehearsed import REHEARSED
+from toolkit.rollback.scratch import Built, Scratch, scratch_server
+from toolkit.rollback.steps import Surroundings, doing_of
+from toolkit.rollback.steps.doing import Advance, no_advance
+
+AREA = "rehearsal"
+BUDGET_S = 300.0
+RESTORED_BYTES_PER_S = 20e6  # of a dump, with its indexes, on two cores: a cautious figure
+LOCKS = "step.locks"
+
+
+@dataclass(frozen=True)
+class RehearsedStep:
+    """One step on the copy. `locks` are what it held on tables, `told` what else it said on the way."""
+
+    step: str
+    what: str
+    seconds: float
+    outcome: str
+    locks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What came of it. `why` says what failed, '' when nothing did."""
+
+    plan: Plan
+    steps: tuple[RehearsedStep, ...]
+    results: Sequence[CheckResult]
+    restored_s: float
+    seconds: float
+    why: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """A failed step fails it; otherwise as the checks say. Unknown is not passed."""
+        return Outcome.FAIL if self.why else overall(self.results)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence for a person."""
+        took = sum(step.seconds for step in self.steps)
+        if self.outcome is Outcome.FAIL:
+            wrong = self.why or "; ".join(f"{r.name}: {r.evidence}" for r in self.results if r.outcome is Outcome.FAIL)
+            return f"It fails on the copy: {wrong}. Nothing was done on the target; choose another way back."
+        some = "" if self.outcome is Outcome.PASS else " Some of it is unknown: see the table."
+        return f"It works on the copy, in {took:.1f} s.{some}"
+
+    def rows(self) -> list[dict[str, str]]:
+        """A row for each step, as on the copy."""
+        return [
+            {
+                "step": each.step,
+                "on the copy": each.outcome,
+                "s": f"{each.seconds:.2f}",
+                "locks": ", ".join(each.locks) or "none on tables",
+            }
+            for each in self.steps
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """As the journal keeps it."""
+        return {
+            "plan": self.plan.id,
+            "outcome": self.outcome,
+            "why": self.why,
+            "tally": tally(self.results),
+            "checks": [{"name": r.name, "outcome": r.outcome, "evidence": r.evidence} for r in self.results],
+            "steps": [{"step": s.step, "seconds": s.seconds, "locks": list(s.locks)} for s in self.steps],
+            "restored_s": self.restored_s,
+            "seconds": self.seconds,
+        }
+
+
+@dataclass(frozen=True)
+class Unrehearsed:
+    """A plan that was not tried, and why. Shaped as a rehearsal for whoever shows it."""
+
+    verdict: str
+    results: tuple[CheckResult, ...] = ()
+
+    def rows(self) -> list[dict[str, str]]:
+        """No step was tried."""
+        return []
+
+
+def rehearse_if_needed(
+    plan: Plan,
+    systems: Systems,
+    incident: Incident,
+    *,
+    actor: str,
+    no_rehearsal: str = "",
+    advance: Advance = no_advance,
+) -> Rehearsal | Unrehearsed:
+    """Rehearse a plan that changes the database, unless somebody says why not or it was begun. Raises as `rehearse`.
+
+    Without a backup of this incident there is nothing to rehearse on, and that is said.
+    """
+    if not plan.changes_database:
+        return Unrehearsed("It leaves the database alone: there is nothing to rehearse.")
+    if no_rehearsal:
+        return Unrehearsed(f"It is not rehearsed: {no_rehearsal}.")
+    progress = latest_progress(incident.journal.entries())
+    if progress is not None and progress.plan == plan.id:
+        return Unrehearsed("It was begun already: it is gone on with.")
+    if incident.latest(BACKED_UP) is None:
+        return Unrehearsed("There is no backup of this incident to rehearse on: 02_stabilize with execute makes one.")
+    return rehearse(plan, systems, incident, actor=actor, advance=advance)
+
+
+def rehearse(
+    plan: Plan,
+    systems: Systems,
+    incident: Incident,
+    *,
+    actor: str,
+    budget_s: float = BUDGET_S,
+    advance: Advance = no_advance,
+) -> Rehearsal:
+    """Try the plan on a copy and journal what came of it.
+
+    Raises BackupError without a backup of this incident, RollbackError when the copy would take longer than `budget_s`
+    seconds (the choice is the operator's) and DatabaseError when no scratch server can be had.
+    """
+    assert plan.server is not None, "a plan that leaves the database alone needs no rehearsal"
+    backup, began = require_backup(incident, plan.server), time.monotonic()
+    _require_within(backup, budget_s, plan.target)
+    with scratch_server(like=plan.server) as scratch:
+        built = scratch.restored(backup.folder, name=plan.server.database, advance=advance)
+        proof = restore_checks(backup, scratch, advance=advance)
+        stage = _Stage(plan, replace(systems, database=built.database), incident, advance)
+        steps, why = stage.play()
+        results = [*proof, *run_checks(_checks(built, scratch)), *_after(stage, scratch, plan, why)]
+    made = Rehearsal(plan, steps, results, round(built.seconds, 3), round(time.monotonic() - began, 3), why)
+    incident.record(REHEARSED, made.to_json(), actor=actor)
+    return made
+
+
+def estimated_s(backup: Backup) -> float:
+    """How long the copy may take, in seconds, from the size of the dump."""
+    return 3.0 + backup.manifest.bytes / RESTORED_BYTES_PER_S
+
+
+def _require_within(backup: Backup, budget_s: float, target: str) -> None:
+    if (estimate := estimated_s(backup)) > budget_s:
+        raise RollbackError(
+            f"A rehearsal would take about {estimate:.0f} s, and {budget_s:.0f} s are allowed",
+            target=target,
+            state="nothing was done",
+            next="allow it more time (--rehearsal-budget SECONDS), or go without and say why (--no-rehearsal REASON)",
+        )
+
+
+@dataclass
+class _Stage:
+    """The copy on which the plan is played."""
+
+    plan: Plan
+    systems: Systems
+    incident: Incident
+    advance: Advance
+    locks: list[str] = field(default_factory=list)
+
+    def play(self) -> tuple[tuple[RehearsedStep, ...], str]:
+        """Every step in order, until one fails; and why it did."""
+        plan = replace(self.plan, server=self.systems.database.identity())
+        around = Surroundings(
+            plan, self.systems, self.incident, Patience(), self._hear, advance=self.advance, rehearsal=True
+        )
+        done: list[RehearsedStep] = []
+        for step in plan.steps:
+            self.locks.clear()
+            began = time.monotonic()
+            try:
+                outcome, why = self._play(step, around), ""
+            except ToolkitError as error:
+                outcome, why = "failed", f"step {step.id}: {error.what}"
+            seconds = round(time.monotonic() - began, 3)
+            done.append(RehearsedStep(step.id, step.what, seconds, outcome, tuple(self.locks)))
+            if why:
+                return tuple(done), why
+        return tuple(done), ""
+
+    def _play(self, step: Step, around: Surroundings) -> str:
+        doing = doing_of(step, around)
+        doing.require()
+        if (before := doing.look()).done:
+            return f"done before: {before.evidence}"
+        outcome = doing.act()
+        after = doing.look()
+        if not after.done:
+            raise RollbackError(f"it ran, but {after.evidence}")
+        return outcome
+
+    def _hear(self, kind: str, data: Mapping[str, Any]) -> None:
+        if kind == LOCKS:
+            self.locks += [f"{lock['mode']} on {lock['relation']}" for lock in data.get("locks", ())]
+
+
+def _checks(built: Built, scratch: Scratch) -> list[Check]:
+    return [
+        Check("the copy could be built whole", AREA, lambda: _whole(built)),
+        Check("the scratch server is of the same major version", AREA, lambda: _same_major(scratch)),
+    ]
+
+
+def _whole(built: Built) -> Finding:
+    if built.problems:
+        return unknown(f"not built: {'; '.join(built.problems[:5])}")
+    return passed(f"in {built.seconds:.1f} s")
+
+
+def _same_major(scratch: Scratch) -> Finding:
+    if scratch.same_major:
+        return passed(f"PostgreSQL {scratch.major}")
+    return unknown(f"it is PostgreSQL {scratch.major}, the target's is another: set PG_BINDIR to one of the same major")
+
+
+def _after(stage: _Stage, scratch: Scratch, plan: Plan, why: str) -> list[CheckResult]:
+    """Whether the schema is right at the end; nothing where a step failed."""
+    if why or plan.ends_at is None:
+        return []
+    try:
+        return live_against_built(stage.systems, scratch, plan.ends_at.to_version)
+    except ToolkitError as error:
+        what = error.what
+        return run_checks([Check("the schema is that of the target version", AREA, lambda: failed(what))])

@@ -1,0 +1,76 @@
+"""Collects what the planner of a restore decides from: the sources, what hangs on the schemas, what was damaged.
+
+It reads the target and the backups, in bounded time, and changes nothing.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit.adapters.systems import Systems
+from toolkit.clock import utc_now
+from toolkit.errors import RollbackError
+from toolkit.incident import Incident
+from toolkit.rollback.damage import Damage
+from toolkit.rollback.plan import Plan, Way
+from toolkit.rollback.restore.planner import plan_restore
+from toolkit.rollback.restore.source_reading import Source
+from toolkit.rollback.restore.sources import Damaged, candidates, choose, damage_moment, find_sources, named_source
+from toolkit.rollback.restore.survey import survey_schemas
+from toolkit.rollback.restore.ways import choose_way
+from toolkit.rollback.situation import Situation
+from toolkit.verify.fingerprints import OWN_SCHEMA
+
+NEWEST = "newest"
+READ_WITHIN_MS = 10_000
+
+
+def restore_plan(
+    systems: Systems,
+    incident: Incident,
+    situation: Situation,
+    source: str,
+    *,
+    way: Way | None = None,
+    reasons: Sequence[str] = (),
+) -> Plan:
+    """The plan of a restore from `source`: a path, or 'newest' for the newest verified one from before the damage.
+
+    Raises RollbackError when there is no such backup or the database cannot be read, BackupError for one that cannot
+    be used, UsageError for a path at which nothing is.
+    """
+    if situation.server is None:
+        raise RollbackError(
+            f"The database cannot be read: {situation.unread or 'nobody answered'}",
+            target=situation.target,
+            state="nothing was done",
+            next="mend the connection and plan again",
+        )
+    damaged = damage_moment(None, situation.releases, situation.stable)
+    chosen = _source(systems, incident, situation, source, damaged)
+    names = systems.playbook.database
+    schemas = [schema for schema in names.schemas if schema != OWN_SCHEMA]
+    with systems.database.reading(within_ms=READ_WITHIN_MS) as conn:
+        survey = survey_schemas(conn, schemas)
+    proposed, told = _damage(systems, situation)
+    return plan_restore(
+        situation,
+        chosen,
+        choose_way(survey, chosen.schemas or schemas, wanted=way),
+        proposed,
+        incident=incident.id,
+        damaged=damaged,
+        wanted_version=situation.stable[0].version if situation.stable else None,
+        now=utc_now(),
+        reasons=(*reasons, *told),
+    )
+
+
+def _source(systems: Systems, incident: Incident, situation: Situation, source: str, damaged: Damaged) -> Source:
+    if source != NEWEST:
+        return named_source(Path(source), situation.server)
+    found = candidates(find_sources(incident, systems.target.backups), damaged, situation.server)
+    return choose(found, damaged, target=systems.target.name)
+
+
+def _damage(systems: Systems, situation: Situation) -> tuple[tuple[Damage, ...], tuple[str, ...]]:
+    return (), ()

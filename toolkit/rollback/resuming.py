@@ -1,0 +1,125 @@
+"""Going on with a rollback that died, from the incident's folder or from what the target holds; or giving it up.
+
+Aborting undoes what can be undone without losing anything, newest step first, says what it left, and lifts the freeze:
+a service is never left locked out by a plan that nobody carries on.
+"""
+
+from dataclasses import dataclass
+
+from toolkit.adapters.systems import Systems
+from toolkit.errors import ToolkitError
+from toolkit.incident import Incident
+from toolkit.rollback.begun import ABORTED, latest_progress
+from toolkit.rollback.freeze import frozen
+from toolkit.rollback.kept_plan import end_plan, keep_plan, plan_to_resume
+from toolkit.rollback.lease import Lease
+from toolkit.rollback.plan import FreezeWrites, Plan, ReleaseWrites, Step
+from toolkit.rollback.runner import AS_USUAL, Manner, require_meant
+from toolkit.rollback.steps import Surroundings, doing_of
+
+UNDONE, LEFT = "step.undone", "step.left"
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What became of a step when its plan was given up: 'undone', 'left as it is', 'was not done' or 'failed'."""
+
+    step: str
+    outcome: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Aborted:
+    """The steps, newest first; `whole` when nothing that could be undone failed and no freeze is left."""
+
+    plan: Plan
+    steps: tuple[Undone, ...]
+    whole: bool
+
+    def rows(self) -> list[dict[str, str]]:
+        """A row for each step."""
+        return [{"step": each.step, "outcome": each.outcome, "evidence": each.evidence} for each in self.steps]
+
+
+def plan_begun(systems: Systems, incident: Incident) -> Plan:
+    """The plan to go on with or to give up: the journal's, or, on another machine, the one that the target keeps.
+
+    Raises RollbackError when nothing was begun that has not ended, DatabaseError where only the target could tell.
+    """
+    progress = latest_progress(incident.journal.entries())
+    if progress is not None and not progress.finished and not progress.aborted:
+        return Plan.from_json(progress.data)
+    return plan_to_resume(systems.database).plan
+
+
+def abort(
+    plan: Plan,
+    systems: Systems,
+    incident: Incident,
+    *,
+    actor: str,
+    confirm: str | None = None,
+    manner: Manner = AS_USUAL,
+) -> Aborted:
+    """Give a plan up. What is not undone is told, with the state it is in.
+
+    Raises RollbackError when somebody else is at work, DatabaseError when the database does not answer.
+    """
+    require_meant(plan, systems, confirm, execute=True)
+    database = systems.database
+    lease = Lease.acquire(
+        database,
+        incident=incident.id,
+        plan=plan.id,
+        holder=actor,
+        take_over=bool(manner.take_over),
+        reason=manner.take_over,
+    )
+    with lease.keep():
+        try:
+            keep_plan(database, plan, incident.id)
+            around = Surroundings(
+                plan,
+                systems,
+                incident,
+                manner.patience,
+                lambda kind, data: _record(incident, plan, kind, dict(data)),
+                fence=lease,
+                advance=manner.advance,
+            )
+            undone = tuple(_undo(step, around) for step in reversed(_undoable_first(plan)))
+            whole = all(each.outcome != "failed" for each in undone) and frozen(database) is None
+            _record(incident, plan, ABORTED, {"whole": whole, "steps": {u.step: u.outcome for u in undone}})
+            if whole:
+                end_plan(database, plan, "aborted")
+        finally:
+            lease.release()
+    return Aborted(plan, undone, whole)
+
+
+def _undoable_first(plan: Plan) -> list[Step]:
+    """In the plan's order; whatever releases is no step to undo."""
+    return [step for step in plan.steps if not isinstance(step.action, ReleaseWrites)]
+
+
+def _undo(step: Step, around: Surroundings) -> Undone:
+    doing = doing_of(step, around)
+    try:
+        standing = doing.look()
+        untouched = not standing.done and not isinstance(step.action, FreezeWrites)
+        if untouched and not doing.partly():
+            return Undone(step.id, "was not done", standing.evidence)
+        said = doing.undo()
+    except ToolkitError as error:
+        around.tell(LEFT, {"step": step.id, "error": error.what, "state": error.state or doing.state()})
+        return Undone(step.id, "failed", f"{error.what}; {error.state or doing.state()}")
+    if said is None:
+        around.tell(LEFT, {"step": step.id, "state": doing.state()})
+        return Undone(step.id, "left as it is", f"{doing.state()}. By hand: {step.undo}")
+    around.tell(UNDONE, {"step": step.id, "outcome": said})
+    return Undone(step.id, "undone", said)
+
+
+def _record(incident: Incident, plan: Plan, kind: str, data: dict[str, object]) -> None:
+    incident.record(kind, {"plan": plan.id, **data}, actor="runner")
