@@ -8,6 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from freezing import Shop, Writers, shop_on
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from toolkit.clock import wait_until
 from toolkit.drill.database import ServiceDatabase, create_database, create_roles
@@ -24,6 +26,7 @@ from toolkit.rollback.freeze import (
     release_writes,
     tighten,
 )
+from toolkit.rollback.freeze.privileges import write_privileges
 from toolkit.server import PostgresServer
 
 WRITES = (
@@ -138,7 +141,7 @@ def test_another_plan_takes_a_freeze_over_with_what_it_kept(shop: Shop) -> None:
     shop.freeze()
     shop.freeze(plan="plan-2")
     there = frozen(shop.database)
-    assert (there.plan, freeze_of(shop.database, "plan-1")) == ("plan-2", None)
+    assert (there.plan, there.settled_at is None, freeze_of(shop.database, "plan-1")) == ("plan-2", False, None)
     release_writes(shop.database, "everything")
     assert shop.acls() == before
 
@@ -247,6 +250,9 @@ def test_an_application_that_owns_its_tables_is_shut_out_where_we_may(shop: Shop
             shop.connect("app_one")
         release_writes(shop.database, "webhooks")
         shop.connect("app_one").close()
+        assert shop.freeze().closed == (shop.role("app_one"),)  # and again
+        release_writes(shop.database, "everything")
+        shop.connect("app_one").close()
     finally:
         shop.execute("ALTER ROLE toolkit NOCREATEROLE")
 
@@ -343,6 +349,32 @@ def test_tables_that_are_swapped_in_are_frozen_in_the_swap(shop: Shop) -> None:
         conn.execute("INSERT INTO dropped VALUES ('x')")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             conn.execute("INSERT INTO events (name) VALUES ('x')")
+
+
+GRANTS = st.lists(
+    st.tuples(
+        st.sampled_from(("INSERT", "UPDATE", "DELETE", "TRUNCATE", "INSERT (name)", "UPDATE (name)", "ALL", "SELECT")),
+        st.sampled_from(("events", "cases", "queue.job", "open_cases")),
+        st.sampled_from(("app", "app_two", "reporter", "friend")),
+        st.booleans(),
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(grants=GRANTS, stages=st.lists(st.sampled_from(("webhooks", "reminders")), max_size=2))
+def test_whatever_is_granted_comes_back_exactly(shop: Shop, grants: list[tuple[str, ...]], stages: list[str]) -> None:
+    for words, table, role, option in grants:
+        grant = f"GRANT {words} ON {table} TO {{}}{' WITH GRANT OPTION' if option else ''}"
+        shop.execute(f"SET ROLE churn_owner; {grant}; RESET ROLE", role)
+    before = shop.acls()
+    shop.freeze()
+    with psycopg.connect(shop.service.admin_url) as conn:
+        assert {each.privilege.grantee for each in write_privileges(conn, ("public", "queue"), ())} <= {"toolkit"}
+    for stage in [*stages, "everything"]:
+        release_writes(shop.database, stage)
+    assert shop.acls() == before
 
 
 def test_nothing_is_reapplied_where_nothing_is_frozen(shop: Shop) -> None:

@@ -1,12 +1,13 @@
 """Stop writes, prove it, give them back by stages. What counts is the database; the service's own flags are slow."""
 
+from toolkit.rollback.freeze.holding import reapply, tighten, writable
 from toolkit.rollback.freeze.maintenance import MAINTENANCE_VARIABLE, maintenance
 from toolkit.rollback.freeze.proof import prove
 from toolkit.rollback.freeze.record import TABLES, Frozen, freeze_of, frozen, frozen_in
 from toolkit.rollback.freeze.releasing import Released, look_released, release_writes
 from toolkit.rollback.freeze.scope import Scope, scope_of
 from toolkit.rollback.freeze.stages import STAGES, Stages, stages_of
-from toolkit.rollback.freeze.stopping import Means, Stopped, freeze_writes, reapply, tighten
+from toolkit.rollback.freeze.stopping import Means, Stopped, freeze_writes
 
 __all__ = [
     "MAINTENANCE_VARIABLE",
@@ -30,4 +31,5 @@ __all__ = [
     "scope_of",
     "stages_of",
     "tighten",
+    "writable",
 ]

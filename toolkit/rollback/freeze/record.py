@@ -222,7 +222,7 @@ def mark_released(conn: Connection, freeze: str, stages: Sequence[Stage], state:
     conn.execute(
         """
         UPDATE toolkit.freeze
-        SET state = %(state)s, changed_at = clock_timestamp(),
+        SET state = %(state)s, changed_at = clock_timestamp(), closed_roles = '{}',
             lifted_at = CASE WHEN %(state)s IN ('everything', 'undone') THEN clock_timestamp() END
         WHERE id = %(freeze)s
         """,
@@ -230,16 +230,16 @@ def mark_released(conn: Connection, freeze: str, stages: Sequence[Stage], state:
     )
 
 
-def mark_frozen(conn: Connection, freeze: str, *, incident: str, plan: str, closed: Sequence[str]) -> None:
-    """Say that it is in force again, and for whom; that nobody is left who can write is to be found out again."""
+def mark_frozen(conn: Connection, freeze: str, *, incident: str, plan: str, settled: bool) -> None:
+    """Say that it is in force as a whole, and for whom; unless `settled`, who is left has to be found out again."""
     conn.execute(
         """
         UPDATE toolkit.freeze
-        SET state = 'frozen', changed_at = clock_timestamp(), settled_at = NULL, incident = %(incident)s,
-            plan = %(plan)s, closed_roles = %(closed)s
+        SET state = 'frozen', changed_at = clock_timestamp(), incident = %(incident)s, plan = %(plan)s,
+            settled_at = CASE WHEN %(settled)s THEN settled_at END
         WHERE id = %(freeze)s
         """,
-        {"freeze": freeze, "incident": incident, "plan": plan, "closed": list(closed)},
+        {"freeze": freeze, "incident": incident, "plan": plan, "settled": settled},
     )
 
 

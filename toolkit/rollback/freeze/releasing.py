@@ -13,7 +13,8 @@ from toolkit.rollback.freeze import record
 from toolkit.rollback.freeze.privileges import PUBLIC, Privilege, give_back, write_privileges
 from toolkit.rollback.freeze.record import Frozen
 from toolkit.rollback.freeze.stages import STAGES, reached
-from toolkit.rollback.freeze.stopping import STATEMENT_WITHIN_MS, Means, kept
+from toolkit.rollback.freeze.stopping import STATEMENT_WITHIN_MS, Means
+from toolkit.rollback.freeze.taking import kept
 from toolkit.rollback.plan import Stage
 
 LOCK_WITHIN_MS = 5_000

@@ -9,7 +9,7 @@ grant. Killed after the commit, the same call goes on with who is left.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from toolkit.adapters.postgres import Connection, Database, sql
 from toolkit.errors import DatabaseError, RollbackError
@@ -18,18 +18,13 @@ from toolkit.rollback.freeze import record
 from toolkit.rollback.freeze.holes import holes
 from toolkit.rollback.freeze.privileges import (
     PUBLIC,
-    Granted,
     Privilege,
-    acting_as,
-    as_ourselves,
-    in_schemas,
-    take_away,
     write_privileges,
 )
 from toolkit.rollback.freeze.record import Frozen
 from toolkit.rollback.freeze.scope import Scope
+from toolkit.rollback.freeze.taking import kept, staged, take_all, things
 from toolkit.rollback.freeze.writers import OpenRole, Writer, end_writers, open_roles
-from toolkit.rollback.plan import Stage
 
 LOCK_NOT_AVAILABLE, DEADLOCK, SERIALIZATION, INTERNAL = "55P03", "40P01", "40001", "XX000"
 AGAIN = (LOCK_NOT_AVAILABLE, DEADLOCK, SERIALIZATION, INTERNAL)  # internal: a tuple was concurrently updated
@@ -83,11 +78,21 @@ class Stopped:
         )
 
 
+@dataclass(frozen=True)
+class _Wish:
+    """What is to be frozen, for whom."""
+
+    scope: Scope
+    incident: str
+    plan: str
+    by: str
+
+
 @dataclass
 class _Taken:
+    application: tuple[str, ...]
+    closed: list[str]
     privileges: int = 0
-    closed: list[str] = field(default_factory=list)
-    application: tuple[str, ...] = ()
     holes: tuple[str, ...] = ()
     settled: bool = False
 
@@ -103,7 +108,7 @@ def freeze_writes(
     """
     means = means or Means()
     began = time.monotonic()
-    taken = _patiently(database, scope, incident, plan, by, means)
+    taken = _patiently(database, _Wish(scope, incident, plan, by), means)
     revoked = time.monotonic()
     ended = _settle(database, scope, taken, means)
     return Stopped(
@@ -111,127 +116,74 @@ def freeze_writes(
     )
 
 
-def tighten(conn: Connection) -> int:
-    """In a transaction that has created or granted something (a migration): what it gave to write is frozen too.
-
-    Nothing happens where nothing is frozen, or where it is released in part. Returns how many privileges.
-    """
-    return _freeze_again(conn, {}, keep_known=True)
-
-
-def reapply(conn: Connection, schema_map: dict[str, str] | None = None) -> int:
-    """In a transaction that swaps other tables in: they are frozen as those that they replace.
-
-    `schema_map` is keyed by the application's name of a schema and tells under which name its new tables stand at this
-    moment; {} where they have it already. What is given back in the end is what the replaced ones had, so that a
-    restore revives no right that was taken since; what only the new ones hold is kept as theirs. Returns how many
-    privileges were revoked.
-    """
-    return _freeze_again(conn, schema_map or {}, keep_known=False)
-
-
-def writable(database: Database, there: Frozen) -> int:
-    """How many write privileges there are although it is frozen: granted by somebody since."""
-    with database.reading() as conn:
-        return len(write_privileges(conn, there.scope.schemas, kept(conn, there.scope)))
-
-
-def _patiently(database: Database, scope: Scope, incident: str, plan: str, by: str, means: Means) -> _Taken:
-    began = time.monotonic()
+def _patiently(database: Database, wish: _Wish, means: Means) -> _Taken:
+    began, give_up_after_s = time.monotonic(), means.patience.give_up_after_s
     for pause in means.patience.pauses():
         blockers: list[Blocker] = []
+        end = means.end_blockers and time.monotonic() - began > give_up_after_s / 2
         try:
-            return _revoke(database, scope, incident, plan, by, means, blockers)
+            return _revoke(database, wish, means, blockers, end=end)
         except DatabaseError as error:
             spent = time.monotonic() - began
-            if sqlstate_of(error) not in AGAIN or spent > means.patience.give_up_after_s:
+            if sqlstate_of(error) not in AGAIN or spent > give_up_after_s:
                 if blockers:
                     raise _blocked(error, blockers, database) from error
                 raise
-            if means.end_blockers and blockers and spent > means.patience.give_up_after_s / 2:
-                _end(database, blockers)
-        means.advance("waiting for locks on the privileges", spent, means.patience.give_up_after_s)
+        means.advance("waiting for locks on the privileges", spent, give_up_after_s)
         time.sleep(pause)
     raise AssertionError("patience has no end")
 
 
-def _revoke(
-    database: Database, scope: Scope, incident: str, plan: str, by: str, means: Means, blockers: list[Blocker]
-) -> _Taken:
-    """One try, in one transaction."""
-    bound_ms = means.patience.lock_within_ms
-    hang_up_s = 3 * STATEMENT_WITHIN_MS / 1000
-    with database.writing(within_ms=STATEMENT_WITHIN_MS, lock_within_ms=bound_ms, hang_up_after_s=hang_up_s) as conn:
-        watch = BlockerWatch(database, conn.info.backend_pid)
+def _revoke(database: Database, wish: _Wish, means: Means, blockers: list[Blocker], *, end: bool) -> _Taken:
+    """One try, in one transaction. Whoever was in the way is put into `blockers`, and ended where that is asked."""
+    with database.writing(
+        within_ms=STATEMENT_WITHIN_MS,
+        lock_within_ms=means.patience.lock_within_ms,
+        hang_up_after_s=3 * STATEMENT_WITHIN_MS / 1000,
+    ) as conn:
+        watch = BlockerWatch(database, conn.info.backend_pid, end_after_s=0 if end else None)
         try:
             with watch:
-                return _revoke_in(conn, scope, incident, plan, by, means.guard, database.target)
+                return _revoke_in(conn, wish, means.guard, database.target)
         finally:
             blockers += watch.seen
 
 
-def _revoke_in(conn: Connection, scope: Scope, incident: str, plan: str, by: str, guard: Guard, target: str) -> _Taken:
+def _revoke_in(conn: Connection, wish: _Wish, guard: Guard, target: str) -> _Taken:
     guard(conn)
-    there = record.lock(conn)
+    there, scope = record.lock(conn), wish.scope
     keep = kept(conn, scope)
-    application = _application(conn, scope, keep, there)
-    freeze = (
-        there.id
-        if there
-        else record.write_down(conn, scope, incident=incident, plan=plan, by=by, known=_things(conn, scope.schemas))
-    )
-    if there is None or there.stage is not None or there.plan != plan:
-        record.mark_frozen(conn, freeze, incident=incident, plan=plan, closed=there.closed_roles if there else ())
-    taken = _Taken(application=application, closed=list(there.closed_roles) if there else [])
-    revoked = _take_all(conn, scope.schemas, keep)
-    record.save(conn, freeze, _staged(revoked, scope))
+    taken = _Taken(_application(conn, scope, keep, there), list(there.closed_roles) if there else [])
+    freeze = there.id if there else _begin(conn, wish)
+    revoked = take_all(conn, scope.schemas, keep)
     taken.privileges = len(revoked)
-    _close(conn, freeze, scope, taken, target)
-    taken.settled = there is not None and there.settled_at is not None and not revoked and not taken.closed
-    taken.holes = tuple(holes(conn, scope, application))
-    if revoked:
-        record.mark_frozen(conn, freeze, incident=incident, plan=plan, closed=taken.closed)
+    record.save(conn, freeze, staged(revoked, scope))
+    shut_out = _close(conn, freeze, scope, taken, target)
+    taken.settled = there is not None and there.settled_at is not None and not revoked and not shut_out
+    record.mark_frozen(conn, freeze, incident=wish.incident, plan=wish.plan, settled=taken.settled)
+    taken.holes = tuple(holes(conn, scope, taken.application))
     return taken
 
 
-def _take_all(conn: Connection, schemas: Sequence[str], keep: Sequence[str]) -> list[Granted]:
-    """Revoke all that may be written, and see that it is gone; what was revoked."""
-    found = write_privileges(conn, schemas, keep)
-    for grantor in sorted({each.privilege.grantor for each in found}):
-        with acting_as(conn, grantor):
-            pass  # who cannot act for a grantor could not give it back
-    take_away(conn, [each for each in found if each.privilege.grantor == each.owner])
-    take_away(conn, write_privileges(conn, schemas, keep))
-    if left := write_privileges(conn, schemas, keep):
-        raise RollbackError(
-            f"{len(left)} privileges could not be revoked, such as {left[0].privilege} by {left[0].privilege.grantor}",
-            state="nothing was changed",
-            next="revoke them by hand, or exempt that role: freeze_exempt_roles in playbook.toml",
-        )
-    return found
+def _begin(conn: Connection, wish: _Wish) -> str:
+    known = things(conn, wish.scope.schemas)
+    return record.write_down(conn, wish.scope, incident=wish.incident, plan=wish.plan, by=wish.by, known=known)
 
 
-def _staged(revoked: Sequence[Granted], scope: Scope) -> list[tuple[Privilege, Stage]]:
-    return [
-        (
-            each.privilege,
-            scope.stages.of(each.privilege.kind, each.privilege.schema, each.serves, each.privilege.privilege),
-        )
-        for each in revoked
-    ]
-
-
-def _close(conn: Connection, freeze: str, scope: Scope, taken: _Taken, target: str) -> None:
-    """Shut out the roles of the application that write without any grant. Raises RollbackError where we may not."""
-    for role in open_roles(conn, scope, taken.application):
+def _close(conn: Connection, freeze: str, scope: Scope, taken: _Taken, target: str) -> bool:
+    """Shut out the roles of the application that write without any grant, if there are any. Raises RollbackError where
+    we may not."""
+    able = [each for each in open_roles(conn, scope, taken.application) if each.name not in taken.closed]
+    for role in able:
         if not role.may_close:
             raise _open(conn, role, target)
         conn.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(role.name)))
         login = Privilege("role", "", role.name, "", role.name, "LOGIN", "", False)
         record.save(conn, freeze, [(login, scope.stages.of("role", "", role.name, "LOGIN"))])
         taken.closed.append(role.name)
-    if taken.closed:
+    if able:
         record.mark_closed(conn, freeze, taken.closed)
+    return bool(able)
 
 
 def _open(conn: Connection, role: OpenRole, target: str) -> RollbackError:
@@ -269,28 +221,6 @@ def _settle(database: Database, scope: Scope, taken: _Taken, means: Means) -> li
     return ended
 
 
-def _freeze_again(conn: Connection, schema_map: dict[str, str], *, keep_known: bool) -> int:
-    with as_ourselves(conn):
-        there = record.frozen_in(conn)
-        if there is None or there.stage is not None:
-            return 0
-        standing = {name: schema_map.get(name, name) for name in there.scope.schemas}
-        ours = {there_now: name for name, there_now in standing.items()}
-        revoked = _take_all(conn, list(standing.values()), kept(conn, there.scope))
-        named = [Granted(in_schemas([each.privilege], ours)[0], each.serves, each.owner) for each in revoked]
-        known = record.known_things(conn, there.id)
-        new = [each for each in named if keep_known or _thing(each.privilege) not in known]
-        record.save(conn, there.id, _staged(new, there.scope))
-        return len(revoked)
-
-
-def kept(conn: Connection, scope: Scope) -> list[str]:
-    """Roles whose privileges are left alone: exempt, or our own."""
-    row = conn.execute("SELECT session_user::text").fetchone()
-    assert row is not None
-    return [*scope.exempt_roles, row[0]]
-
-
 def _application(conn: Connection, scope: Scope, keep: Sequence[str], there: Frozen | None) -> tuple[str, ...]:
     """As whom the application writes: as the playbook says; or whoever has grants, and the owners that are in use."""
     if scope.application_roles:
@@ -310,34 +240,6 @@ def _application(conn: Connection, scope: Scope, keep: Sequence[str], there: Fro
         {"schemas": list(scope.schemas), "keep": list(keep)},
     ).fetchall()
     return tuple(sorted((granted - {PUBLIC}) | {row[0] for row in rows}))
-
-
-def _things(conn: Connection, schemas: Sequence[str]) -> list[str]:
-    rows = conn.execute(
-        """
-        SELECT nspname || '.' || relname
-        FROM pg_class
-        JOIN pg_namespace ON pg_namespace.oid = relnamespace
-        WHERE nspname = ANY (%(schemas)s) AND relkind IN ('r', 'p', 'v', 'f', 'S')
-        UNION ALL
-        SELECT nspname || '.'
-        FROM pg_namespace
-        WHERE nspname = ANY (%(schemas)s)
-        ORDER BY 1
-        """,
-        {"schemas": list(schemas)},
-    ).fetchall()
-    return [row[0] for row in rows]
-
-
-def _thing(privilege: Privilege) -> str:
-    return f"{privilege.schema}.{privilege.name}"
-
-
-def _end(database: Database, blockers: Sequence[Blocker]) -> None:
-    with database.reading() as conn:
-        for blocker in blockers:
-            conn.execute("SELECT pg_terminate_backend(%(pid)s)", {"pid": blocker.pid})
 
 
 def _blocked(error: DatabaseError, blockers: Sequence[Blocker], database: Database) -> RollbackError:

@@ -15,8 +15,8 @@ from toolkit.rollback.freeze import (
     look_released,
     release_writes,
     scope_of,
+    writable,
 )
-from toolkit.rollback.freeze.stopping import writable
 from toolkit.rollback.plan import FreezeWrites, ReleaseWrites
 from toolkit.rollback.steps.doing import Doing, Standing, Surroundings
 
