@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -157,6 +158,27 @@ def test_who_is_writing_in_the_table_is_named(conn: Connection, churn_database: 
         assert read(conn).locked_by == (), "reading locks nobody out"
 
 
+def test_neither_who_waits_nor_we_ourselves_are_holders(conn: Connection, churn_database: ServiceDatabase) -> None:
+    conn.execute(TOOLS["Prisma"].empty)
+    with (
+        psycopg.connect(churn_database.owner_url, application_name="first") as first,
+        psycopg.connect(churn_database.owner_url, application_name="second", autocommit=True) as second,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        first.execute("SELECT pg_advisory_xact_lock(72707369)")
+        waiting = pool.submit(second.execute, "SELECT pg_advisory_lock(72707369)")
+        while conn.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").rowcount == 0:
+            assert not waiting.done()
+        assert [holder.who for holder in read(conn).locked_by] == ["first"]
+        first.rollback()
+        waiting.result(10)
+        assert [holder.who for holder in read(conn).locked_by] == ["second"]
+    with conn.transaction():
+        conn.execute("SELECT pg_advisory_xact_lock(72707369)")
+        conn.execute(TOOLS["Prisma"].clean)
+        assert read(conn).locked_by == ()
+
+
 def test_lock_tables_have_no_session(conn: Connection) -> None:
     conn.execute(TOOLS["Liquibase"].empty)
     conn.execute("UPDATE databasechangeloglock SET locked = true, lockgranted = '2024-01-01 03:00', lockedby = 'ci-7'")
@@ -232,14 +254,16 @@ class TestAgainstTheFolder:
         seen = state(conn, path)
         assert seen.changed == (2,) and seen.problems == ("Changed since they were applied: 2",)
 
+    @pytest.mark.parametrize("kept", ["\n", "\r\n"])
     @pytest.mark.parametrize("ends", ["\n", "\r\n"])
-    def test_prisma_s_checksums(self, conn: Connection, tmp_path: Path, ends: str) -> None:
+    def test_prisma_s_checksums(self, conn: Connection, tmp_path: Path, ends: str, kept: str) -> None:
+        """Whatever a checkout made of the line ends."""
         conn.execute(TOOLS["Prisma"].empty)
         conn.execute(TOOLS["Prisma"].clean)
         for name in ("20240101000000_a", "20240102000000_b"):
             (tmp_path / name).mkdir()
             (tmp_path / name / "migration.sql").write_bytes(f"SELECT 1;{ends}".encode())
-        digest = hashlib.sha256(b"SELECT 1;\n").hexdigest()
+        digest = hashlib.sha256(f"SELECT 1;{kept}".encode()).hexdigest()
         conn.execute("UPDATE _prisma_migrations SET checksum = %s WHERE id = 'b'", [digest])
         seen = state(conn, tmp_path)
         assert seen.version == 20240102000000 and seen.changed == (20240102000000,)
@@ -285,6 +309,9 @@ class TestAgainstTheFolder:
             """
         )
         assert state(conn, tmp_path).applied == (1, 2, 3)
+        (tmp_path / "sqitch.plan").write_text(plan[: plan.index("@v1")])
+        seen = state(conn, tmp_path)
+        assert seen.drift == ("events",) and seen.applied == (1, 2), "the second of that name is not in this plan"
 
     def test_liquibase_s_and_atlas_s_sums_are_unknown_and_said(self, conn: Connection) -> None:
         conn.execute(TOOLS["Liquibase"].empty)

@@ -84,9 +84,11 @@ def _resolved(found: Found, labels: Sequence[str], folder: MigrationFolder) -> t
     known, missing = list[Migration](), list[str]()
     for label in labels:
         same = [m for m in folder.migrations.values() if m.name == label] if found.tool == "sqitch" else []
-        migration = same[seen[label]] if seen[label] < len(same) else by_label.get(_canonical(found, label))
+        if same:
+            migration = same[seen[label]] if seen[label] < len(same) else None
+        else:
+            migration = by_label.get(_canonical(found, label)) or folder.named(label)
         seen[label] += 1
-        migration = migration or (None if same else folder.named(label))
         if migration is None:
             missing.append(label)
         else:
