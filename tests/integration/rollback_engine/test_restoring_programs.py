@@ -1,5 +1,6 @@
 """pg_restore and psql as we run them: what they refuse is told without rows, and a plain dump runs no program."""
 
+import contextlib
 import gzip
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 
 from toolkit.adapters.pgtools import PgTools, Running
 from toolkit.adapters.postgres import Database
+from toolkit.clock import wait_until
 from toolkit.errors import BackupError
 from toolkit.rollback.scratch import Scratch, scratch_server
 
@@ -142,9 +144,17 @@ def test_an_archive_that_is_none_and_one_that_is_torn(
 def test_the_password_is_in_no_argument(source: Database, scratch: Scratch, tools: PgTools) -> None:
     argv = [tools.binaries.program("psql"), "--no-psqlrc", "-c", "SELECT pg_sleep(30)"]
     with Running(argv, source.libpq()):
-        seen = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert any(b"pg_sleep" in each for each in seen)
-    assert not any(scratch.server.superuser_password.encode() in each for each in seen)
+        wait_until(lambda: sum(b"pg_sleep" in each for each in arguments()) >= 2, within=20, what="psql to begin")
+        assert not any(scratch.server.superuser_password.encode() in each for each in arguments())
+
+
+def arguments() -> list[bytes]:
+    """Those of every process that can be seen."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes())
+    return found
 
 
 class TestPlain:
