@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,19 @@ from stand_in import StandIn
 
 from toolkit.adapters.systems import Systems, connect
 from toolkit.drill.database import ServiceDatabase
-from toolkit.drill.schema import migrate_up, seed
+from toolkit.drill.schema import MIGRATIONS, migrate_up, seed
 from toolkit.errors import RollbackError
 from toolkit.incident import Incident
 from toolkit.playbook import load_playbook
 from toolkit.rollback.blocking import Patience
 from toolkit.rollback.freeze import frozen, maintenance, stopping
 from toolkit.rollback.lease import Lease
-from toolkit.rollback.plan import Action, EndSessions, FreezeWrites, Plan, ReleaseWrites, Stage, Step
+from toolkit.rollback.migrations import read_script
+from toolkit.rollback.plan import Action, EndSessions, FreezeWrites, MigrateUp, Plan, ReleaseWrites, Stage, Step
 from toolkit.rollback.steps.doing import Doing, Surroundings
 from toolkit.rollback.steps.end_sessions import EndingSessions
 from toolkit.rollback.steps.freeze_writes import FreezingWrites, ReleasingWrites
+from toolkit.rollback.steps.migrate_up import MigratingUp
 
 ROOT = Path(__file__).parents[3]
 INSERT = """
@@ -177,6 +179,26 @@ def test_a_grant_since_makes_it_undone_until_it_is_frozen_again(scene: Scene) ->
     assert "1 write privileges were granted since" in scene.freezing().look().evidence
     carry_out(scene.freezing())
     assert not scene.may_write()
+
+
+def test_what_a_migration_grants_while_frozen_waits_for_the_release(scene: Scene) -> None:
+    """Version 11 brings a table and lets the application write to it."""
+    history = "INSERT INTO creator_settings_history (company_id, before) VALUES ('biz_00', '{}')"
+    with psycopg.connect(scene.service.owner_url) as conn:
+        migrate_up(conn, 10)
+    (file,) = MIGRATIONS.glob("011_*.up.sql")
+    action = MigrateUp(11, file.name, read_script(file).sha256)
+    step = Step("migrate-up-11", action, "", "", "", "", "")
+    made = scene.around()
+    made = replace(made, plan=replace(made.plan, server=scene.systems.database.identity(), steps=(step,)))
+    carry_out(scene.freezing())
+    MigratingUp(action, made).act()
+    assert scene.freezing().look().done
+    with scene.application() as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        conn.execute(history)
+    carry_out(scene.releasing("everything"))
+    with scene.application() as conn:
+        conn.execute(history)
 
 
 def test_nothing_is_released_that_this_plan_has_not_frozen(scene: Scene) -> None:

@@ -14,6 +14,7 @@ from toolkit.errors import DatabaseError, RollbackError, ToolkitError
 from toolkit.rollback.blocking import sqlstate_of
 from toolkit.rollback.down_progress import Key, how_far
 from toolkit.rollback.down_progress import prepare as prepare_progress
+from toolkit.rollback.freeze import tighten
 from toolkit.rollback.migrations import Migration, MigrationFolder, Script, read_folder
 from toolkit.rollback.plan import Mend, MigrateUp, RunDown
 from toolkit.rollback.salvage import prepare as prepare_salvage
@@ -133,6 +134,7 @@ class MovingOneMigration(Doing):
         def record(conn: Connection) -> None:
             found, account, _ = self._account(conn, folder)
             self.record(account, conn, found, migration)
+            tighten(conn)  # what the file granted while writes are frozen is frozen too
 
         key = Key(self.direction, self.action.version, self.action.sha256)
         return ScriptRun(work, self.around, key, begin, record, self.salvages)
