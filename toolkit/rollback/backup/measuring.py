@@ -62,9 +62,11 @@ class _Rows:
     def take(self, piece: bytes) -> None:
         if self._unpacker is None:
             return self._look(piece)
+        text = b""
         try:
-            while piece and not self._torn:
-                self._look(self._unpacker.decompress(piece, PIECE))
+            while (piece or len(text) == PIECE) and not self._torn:  # what was unpacked may be held back
+                text = self._unpacker.decompress(piece, PIECE)
+                self._look(text)
                 piece = self._unpacker.unconsumed_tail
         except zlib.error:
             self._torn = True
