@@ -60,6 +60,7 @@ def create_roles(server: PostgresServer) -> dict[str, str]:
             if role.startswith("app_b"):
                 conn.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(APPLICATION), sql.Identifier(role)))
         conn.execute(sql.SQL("GRANT {}, pg_monitor, pg_signal_backend TO toolkit").format(sql.Identifier(OWNER)))
+        conn.execute("ALTER ROLE toolkit CREATEDB")  # a restore may stand beside in a database of its own
         # It may act as the application to prove what that may not do, and is not one of those whom its policies bind.
         apart = sql.SQL(" WITH INHERIT FALSE" if conn.info.server_version >= 160000 else "")
         conn.execute(sql.SQL("GRANT {} TO toolkit{}").format(sql.Identifier(APPLICATION), apart))

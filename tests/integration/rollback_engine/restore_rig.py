@@ -27,6 +27,7 @@ from toolkit.playbook import load_playbook
 from toolkit.rollback.blocking import Patience
 from toolkit.rollback.damage import Damage
 from toolkit.rollback.plan import Plan, RestoreBeside, SwapIn, Way
+from toolkit.rollback.restore.names import mark_of
 from toolkit.rollback.restore.source_reading import read_source
 from toolkit.rollback.steps.doing import Surroundings
 from toolkit.rollback.steps.restore_beside import RestoringBeside
@@ -73,6 +74,10 @@ class RestoreRig:
     def backup(self) -> Path:
         return self.incident.folder / "good"
 
+    @property
+    def mark(self) -> str:
+        return mark_of(self.incident.id, str(self.backup))
+
     def around(self, **more: Any) -> Surroundings:
         systems = more.pop("systems", None) or self.systems
         plan = Plan("restore", "churn-saver", "sandbox", systems.database.identity(), "a restore", ())
@@ -101,6 +106,23 @@ def set_up(database: ServiceDatabase, *, version: int = 8, events: int = 300, ca
         migrate_up(conn, min(version, 8))
         seed(conn, seed=1, events=events, cases=cases)
         migrate_up(conn, version)
+
+
+def damage_settings(rig: RestoreRig) -> None:
+    """An UPDATE without WHERE, and the predicate that tells it."""
+    rows = rig.query("UPDATE creator_settings SET incentive_days = 99 RETURNING xmin::text")
+    rig.damage = (Damage("creator_settings", ("incentive_days",), None, (rows[0][0],)),)
+
+
+def lost(rig: RestoreRig, clients: "Clients") -> list[str]:
+    """What was acknowledged and is not there, in words."""
+    there = {row[0] for row in rig.query("SELECT whop_event_id FROM events")}
+    attempts = {str(case): value for case, value in rig.query("SELECT id, attempts FROM recovery_cases")}
+    return [name for name in clients.inserted if name not in there] + [
+        f"{case}: {attempts[case]} attempts instead of {value}"
+        for case, value in clients.changed.items()
+        if attempts[case] != value
+    ]
 
 
 class Clients:

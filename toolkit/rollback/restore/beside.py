@@ -18,6 +18,7 @@ from toolkit.adapters.postgres import Database
 from toolkit.adapters.readings import exists
 from toolkit.errors import BackupError, DatabaseError
 from toolkit.playbook import pg_bindir
+from toolkit.rollback.backup.foreign import describe_dump, require_usable
 from toolkit.rollback.backup.manifest import DATABASE_FOLDER
 from toolkit.rollback.blocking import sqlstate_of
 from toolkit.rollback.plan import Way
@@ -127,7 +128,9 @@ class Beside:
         return database
 
     def _load_foreign(self, database: Database, major: int, tools: PgTools) -> list[str]:
-        """Somebody's dump. A plain one stops at its first error (BackupError); what an archive lacks is returned."""
+        """Somebody's dump, read to its end before. A plain one stops at its first error, with BackupError; what the
+        server refuses of an archive is returned."""
+        require_usable(describe_dump(self.source.path, tools, server_major=major))
         if self.source.kind == "plain":
             tools.run_sql_file(database, self.source.path, server_major=major, advance=self.around.advance)
             return []

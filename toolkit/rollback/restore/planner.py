@@ -167,7 +167,7 @@ def _swap(source: Source, way: ChosenWay, damage: Sequence[Damage], mark: str) -
     what, expected, undo = {
         "schemas": (
             f"Swap the schemas in one transaction, and carry over what was acknowledged since {source.name}",
-            "Writes wait for a second and the merge; connections stay. A lock is waited for 200 ms, then it tries again",
+            "Writes wait for a second and the merge; connections stay. It tries again where a lock takes 200 ms",
             "Swapped back where nothing was written since; otherwise a restore of the emergency backup",
         ),
         "databases": (

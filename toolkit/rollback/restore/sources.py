@@ -16,11 +16,12 @@ from toolkit.errors import BackupError, RollbackError, ToolkitError
 from toolkit.incident import Incident
 from toolkit.playbook import pg_bindir
 from toolkit.rollback.backup import inspect_backup
-from toolkit.rollback.backup.foreign import describe_dump
+from toolkit.rollback.backup.foreign import describe_dump, require_usable
 from toolkit.rollback.backup.inspection import NEEDED
 from toolkit.rollback.backup.manifest import MANIFEST_FILE
 from toolkit.rollback.backup.verified import Level, read_verified
 from toolkit.rollback.restore.source_reading import Source, read_source
+from toolkit.rollback.scratch import major_of
 from toolkit.rollback.situation import Releases
 
 
@@ -131,9 +132,15 @@ def choose(found: Sequence[Candidate], damaged: Damaged, *, target: str) -> Sour
 
 
 def named_source(path: Path, server: ServerIdentity | None) -> Source:
-    """The one that somebody names. One of ours must be whole, and of this server; BackupError otherwise."""
+    """The one that somebody names. One of ours must be whole, and of this server; a dump of others must be whole and
+    fit the server's version. BackupError otherwise."""
     source = read_source(path)
-    if source.kind == "ours" and (wrong := _wrong_with(source, server)):
+    if source.kind != "ours":
+        tools = PgTools.found(pg_bindir())
+        dump = describe_dump(path, tools, server_major=None if server is None else major_of(server.version))
+        require_usable(dump)
+        return replace(source, taken_at=dump.made_at, schemas=dump.schemas)
+    if wrong := _wrong_with(source, server):
         raise BackupError(f"{source} cannot be used: {wrong}", state="nothing was done", next="name another")
     return source
 

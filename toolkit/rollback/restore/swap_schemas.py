@@ -7,9 +7,10 @@ Connections stay: they wait for the transaction's length, and find the restored 
 from collections.abc import Mapping, Sequence
 
 from toolkit.adapters.postgres import Connection, sql
+from toolkit.errors import UsageError
 from toolkit.rollback.damage import Damage
 from toolkit.rollback.freeze import reapply
-from toolkit.rollback.merge import Merged, merge, merge_config
+from toolkit.rollback.merge import Merged, merge, merge_config, prepare_merge
 from toolkit.rollback.plan import SwapIn
 from toolkit.rollback.relations import relations
 from toolkit.rollback.restore.exchange import Place, advance_sequences, exchange, exchange_back, lock_all
@@ -78,6 +79,31 @@ def carry(
     """What was acknowledged since the backup, by key, into the restored tables."""
     config = merge_config(around.systems.playbook, around.incident.id)
     return merge(conn, damaged=damaged, restored=restored, damage=damage, config=config)
+
+
+def prepare_swap(around: Surroundings, action: SwapIn, restored: Restored) -> bool:
+    """Merge once before the swap, while production serves, so that the swap has only to look at what changed since.
+
+    False where that cannot be done without a lock: the swap then does all of it.
+    """
+    copies = {place.live: place.restored for place in places_of(restored.mark, restored.schemas)}
+    with around.systems.database.writing(lock_within_ms=around.patience.lock_within_ms) as conn:
+        around.fence.guard(conn)
+    try:
+        with around.systems.database.writing(lock_within_ms=around.patience.lock_within_ms) as conn:
+            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            prepare_merge(
+                conn,
+                damaged={schema: schema for schema in copies},
+                restored=copies,
+                damage=action.damage,
+                config=merge_config(around.systems.playbook, around.incident.id),
+                advance=around.advance,
+            )
+    except UsageError as error:
+        around.tell("restore.not_prepared", {"why": error.what})
+        return False
+    return True
 
 
 def count_rows(conn: Connection, schemas: Sequence[str]) -> dict[str, int]:

@@ -12,7 +12,7 @@ from toolkit.rollback.restore.names import damaged_name, mark_of
 from toolkit.rollback.restore.records import Restored, Swapped, prepare, read_restored, read_swap
 from toolkit.rollback.restore.reload import reload_tables
 from toolkit.rollback.restore.swap_databases import reopen, swap_databases
-from toolkit.rollback.restore.swap_schemas import swap_back, swap_schemas
+from toolkit.rollback.restore.swap_schemas import prepare_swap, swap_back, swap_schemas
 from toolkit.rollback.steps.doing import Doing, Standing, Surroundings
 
 AGAIN = ("55P03", "40P01", "40001")
@@ -49,6 +49,7 @@ class SwappingIn(Doing):
         if self.action.way == "databases":
             swapped = swap_databases(self.around, self.action, restored)
         else:
+            prepare_swap(self.around, self.action, restored)
             swapped = self._patiently(restored)
         self.around.tell("restore.swapped", {"way": swapped.way, "told": dict(swapped.told)})
         return self._said(swapped)
