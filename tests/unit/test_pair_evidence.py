@@ -164,6 +164,7 @@ class TestStatementLog:
         for _ in range(200):
             log.write([as_sent("SELECT %(a)s", {"a": "x" * 100})])
         assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 3 * 4096
+        assert len(read_log(tmp_path, "dpl_8")) <= 20
 
     def test_torn_lines_are_left_out_and_a_missing_log_is_empty(self, tmp_path: Path) -> None:
         file = tmp_path / "log.jsonl"

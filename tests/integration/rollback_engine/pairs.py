@@ -61,6 +61,18 @@ class Versions:
         return self.templates[version]
 
     @contextmanager
+    def empty(self, version: int) -> Iterator[ServiceDatabase]:
+        """That version without rows, as migrations build it."""
+        made = create_database(self.server, self.passwords, f"pair_empty_{version}_{next(_numbers)}")
+        try:
+            with psycopg.connect(made.owner_url) as conn:
+                migrate_up(conn, version)
+            yield made
+        finally:
+            with psycopg.connect(self.server.url(), autocommit=True) as conn:
+                conn.execute(f"DROP DATABASE {made.name} WITH (FORCE)")
+
+    @contextmanager
     def database(self, version: int) -> Iterator[ServiceDatabase]:
         """A database of its own at that version."""
         template, name = self.template(version), f"pair_copy_{next(_numbers)}"

@@ -58,6 +58,28 @@ def test_the_verdict_is_what_really_happens(
     assert result.verdict == ("incompatible" if fails else "fits"), (fails, result.sentence)
 
 
+@pytest.mark.parametrize(
+    ("build", "version", "verdict"),
+    [(8, 8, "fits"), (7, 6, "incompatible"), (8, 9, "incompatible"), (12, 11, "incompatible"), (6, 8, "unknown")],
+)
+def test_a_schema_without_rows_never_gives_a_wrong_verdict(
+    versions: Versions, known: dict[int, Evidence], build: int, version: int, verdict: str
+) -> None:
+    """As it is built from migrations. What meets no row there says nothing of a new check: unknown, not passed."""
+    with versions.empty(version) as there:
+        result = check_pair(
+            copy_of(there),
+            deployment_of(build),
+            known[build],
+            role=f"app_b{build}",
+            schemas=SCHEMAS,
+            built_for=versions.signature(build),
+        )
+    assert result.verdict == verdict, result.rows()
+    if verdict == "unknown":
+        assert "recovery_actions_type_known" in result.sentence
+
+
 def test_a_check_that_no_query_shows_is_found_by_real_requests(versions: Versions, known: dict[int, Evidence]) -> None:
     """Build 8 on schema 9: every query prepares, and what has no category is refused."""
     result = check(versions, known[8], 8, 9)

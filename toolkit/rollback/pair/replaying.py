@@ -45,47 +45,58 @@ class _Outcome:
 
 def replayed(copy: Database, requests: Sequence[LoggedTransaction], application: Application) -> Replay:
     """Replay each transaction by itself. Raises DatabaseError where the copy does not answer."""
-    outcomes: list[tuple[LoggedStatement, _Outcome]] = []
     with as_application(copy, application) as conn:
-        granted = holds_privileges(conn)
-        for request in requests:
-            with conn.transaction(force_rollback=True):
-                outcomes += [(each, _statement(conn, each, granted)) for each in request.statements]
+        outcomes = _Stage(conn).play(requests)
     written = {named(statement.sql) for statement, outcome in outcomes if outcome.rows and _writes(statement.sql)}
     met = sum(outcome.rows > 0 for _, outcome in outcomes)
     return Replay(tuple(_told(outcomes)), len(requests), len(outcomes), met, tuple(sorted(written)))
 
 
-def _statement(conn: Connection, statement: LoggedStatement, granted: bool) -> _Outcome:
-    """Run one. It alone is undone where it is refused, so that the ones after it can be tried."""
-    on_data = single(statement.sql) is not None
-    if not (on_data and all(map(_is_type, statement.types))) and not _sets_a_setting(statement.sql):
-        return _Outcome("0A000", "it is no single statement on data and was not tried")
-    conn.execute("DEALLOCATE ALL")  # what was prepared outlives the savepoint
-    try:
-        with conn.transaction():
-            done = conn.execute(_executable(conn, statement) if on_data else _as_it_is(statement.sql))
-            rows = max(done.rowcount, 0)
-    except conn.Error as error:
-        code = error.sqlstate
-        if code is None or code.startswith(("57", "08")):
-            raise
-        if code == NOT_PERMITTED and not granted:
-            return _Outcome("XX000", "the copy came without its grants, so privileges are not known")
-        return _Outcome(code, refusal_of(error))
-    return _Outcome(rows=rows)
+class _Stage:
+    """One session on the copy. A text is prepared once: what was prepared outlives every rollback to a savepoint."""
 
+    def __init__(self, conn: Connection) -> None:
+        self._conn, self._granted = conn, holds_privileges(conn)
+        self._prepared: dict[tuple[str, tuple[str, ...]], sql.Identifier] = {}
 
-def _executable(conn: Connection, statement: LoggedStatement) -> sql.Composed:
-    """PREPARE it, with its parameters' types; what is to be run then. The server reads the values as their types."""
-    types = sql.SQL("({})").format(sql.SQL(", ").join(map(_as_it_is, statement.types)))
-    conn.execute(
-        sql.SQL("PREPARE pair_request {} AS {}").format(types, _as_it_is(statement.sql))
-        if statement.types
-        else sql.SQL("PREPARE pair_request AS {}").format(_as_it_is(statement.sql))
-    )
-    values = sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, statement.params)))
-    return sql.SQL("EXECUTE pair_request {}").format(values if statement.params else sql.SQL(""))
+    def play(self, requests: Sequence[LoggedTransaction]) -> list[tuple[LoggedStatement, _Outcome]]:
+        """What became of each statement, in order. A request goes on after what is refused, as far as it can."""
+        outcomes: list[tuple[LoggedStatement, _Outcome]] = []
+        for request in requests:
+            with self._conn.transaction(force_rollback=True):
+                outcomes += [(each, self._statement(each)) for each in request.statements]
+        return outcomes
+
+    def _statement(self, statement: LoggedStatement) -> _Outcome:
+        """Run one. It alone is undone where it is refused, so that the ones after it can be tried."""
+        on_data = single(statement.sql) is not None
+        if not (on_data and all(map(_is_type, statement.types))) and not _sets_a_setting(statement.sql):
+            return _Outcome("0A000", "it is no single statement on data and was not tried")
+        try:
+            with self._conn.transaction():
+                run = self._execution(statement) if on_data else _as_it_is(statement.sql)
+                return _Outcome(rows=max(self._conn.execute(run).rowcount, 0))
+        except self._conn.Error as error:
+            code = error.sqlstate
+            if code is None or code.startswith(("57", "08")):
+                raise
+            if code == NOT_PERMITTED and not self._granted:
+                return _Outcome("XX000", "the copy came without its grants, so privileges are not known")
+            return _Outcome(code, refusal_of(error))
+
+    def _execution(self, statement: LoggedStatement) -> sql.Composed:
+        """What is to be run once it is prepared, with its types. The server reads the values as these."""
+        key = statement.sql, statement.types
+        if key not in self._prepared:
+            name = sql.Identifier(f"pair_request_{len(self._prepared)}")
+            types = sql.SQL("({})").format(sql.SQL(", ").join(map(_as_it_is, statement.types)))
+            preparing = sql.SQL("PREPARE {} {} AS {}")
+            self._conn.execute(
+                preparing.format(name, types if statement.types else sql.SQL(""), _as_it_is(statement.sql))
+            )
+            self._prepared[key] = name
+        values = sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, statement.params)))
+        return sql.SQL("EXECUTE {} {}").format(self._prepared[key], values if statement.params else sql.SQL(""))
 
 
 def _told(outcomes: Iterable[tuple[LoggedStatement, _Outcome]]) -> Iterator[PairFinding]:

@@ -9,6 +9,7 @@ read to be sent to a copy, and never shown.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,8 @@ from toolkit.errors import UsageError
 
 OTHERS_MAY = 0o077
 MOST_BYTES = 32 * 1024 * 1024
-MOST_TRANSACTIONS = 500
+MOST_OF_A_KIND = 20  # transactions of the same statements
+MOST_TRANSACTIONS = 200
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,9 @@ class _Line(BaseModel):
 
 
 def read_log(path: Path, deployment: str) -> list[LoggedTransaction]:
-    """A deployment's latest transactions, at most MOST_TRANSACTIONS, the oldest first. Torn lines are left out.
+    """A deployment's latest transactions, the oldest first: MOST_OF_A_KIND of each kind, MOST_TRANSACTIONS at most.
 
+    Torn lines are left out.
     `path` is a file, or a folder of files that end in `.jsonl`; [] where there is none. Raises UsageError for a file
     that others may read.
     """
@@ -62,8 +65,14 @@ def read_log(path: Path, deployment: str) -> list[LoggedTransaction]:
         for line in _lines(file):
             if line.deployment == deployment and len(line.params) == len(line.types):
                 grouped.setdefault(line.transaction, []).append(line)
-    latest = list(grouped.values())[-MOST_TRANSACTIONS:]
-    return [LoggedTransaction(each[0].role, tuple(map(_statement, each))) for each in latest]
+    kinds: Counter[tuple[str, ...]] = Counter()
+    latest: list[list[_Line]] = []
+    for each in reversed(grouped.values()):
+        kind = tuple(line.sql for line in each)
+        kinds[kind] += 1
+        if kinds[kind] <= MOST_OF_A_KIND and len(latest) < MOST_TRANSACTIONS:
+            latest.append(each)
+    return [LoggedTransaction(each[0].role, tuple(map(_statement, each))) for each in reversed(latest)]
 
 
 def _lines(file: Path) -> Iterator[_Line]:
