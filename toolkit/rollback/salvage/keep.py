@@ -80,8 +80,10 @@ class Keeper:
         found = [spec for each in statements for spec in specs_of(self.conn, each, text, self.before)]
         self.doomed |= {(spec.oid, number) for spec in found for number in spec.columns if not spec.where}
         for oid in sorted({spec.oid for spec in found}):
-            rows_only = all(_writes_only(spec) for spec in found if spec.oid == oid)
-            self._lock(oid, exclusive=not rows_only)
+            of_table = [spec for spec in found if spec.oid == oid]
+            self._lock(oid, exclusive=not all(_writes_only(spec) for spec in of_table))
+            if _rows_and_columns(of_table):
+                self.keep(Spec(How.BOTH, oid, temporary=True))
 
     def keep_before(self, statement: Statement, text: str) -> None:
         """Copy what this statement is about to destroy."""
@@ -133,7 +135,9 @@ class Keeper:
     def _copy(self, spec: Spec, shape: Shape) -> int:
         matched = self._key(shape)
         lost = spec.columns or tuple(shape.stored)
-        numbers = tuple(sorted({*matched, *lost})) if matched else tuple(shape.stored)
+        there = _names_now(self.conn, spec.oid)
+        wanted = sorted({*matched, *lost}) if matched else shape.stored
+        numbers = tuple(number for number in wanted if number in there)
         with as_role(self.conn, SELF):
             if not self._made_schema:
                 prepare(self.conn)
@@ -169,7 +173,6 @@ class Keeper:
                 sql.Identifier(shape.columns[n].name),
             )
             for n in numbers
-            if n in now
         ]
         query = sql.SQL("CREATE TABLE {} AS SELECT {} FROM {}{} AS {}").format(
             sql.Identifier(self._schema, name), sql.SQL(", ").join(parts), only, source, alias
@@ -240,7 +243,7 @@ class Keeper:
                     forget_record(self.conn, salvaged.id)
                 return None
         stable = _stable(shape, now, self.columns)
-        put_back, note = put_back_sql(shape, spec, salvaged, kept.matched, stable)
+        put_back, note = put_back_sql(shape, spec, salvaged, kept.numbers, kept.matched, stable)
         salvaged = replace(salvaged, put_back=put_back, note=note)
         with as_role(self.conn, SELF):
             finish_record(self.conn, salvaged)
@@ -260,7 +263,7 @@ class Keeper:
             """
             CREATE TABLE {changed} AS
             SELECT kept.* FROM {whole} AS kept LEFT JOIN {live} AS live ON {on}
-            WHERE live.{key} IS NULL OR ROW({kept_row}) *<> ROW({live_row})
+            WHERE live.{key} IS NULL OR ROW({kept_row})::record *<> ROW({live_row})::record
             """
         ).format(
             changed=sql.Identifier(self._schema, name), whole=whole, live=now.identifier, on=on,
@@ -297,6 +300,12 @@ class Keeper:
                 finish_record(self.conn, salvaged)
             found.append(salvaged)
         return found
+
+
+def _rows_and_columns(specs: Sequence[Spec]) -> bool:
+    """Rows and columns of one table go: rows that are copied after a column went would lack it, so copy all first."""
+    columns = [spec for spec in specs if spec.columns]
+    return 0 < len(columns) < len(specs)
 
 
 def _writes_only(spec: Spec) -> bool:

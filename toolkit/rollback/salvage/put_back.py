@@ -1,8 +1,9 @@
 """How what was salvaged goes back, once the migration was applied again: the SQL, and doing it.
 
-Rows are inserted where they are missing and columns updated by their key, parents before children, under the owner's
-role and with the tables' own triggers off: a value goes back as it was, not as a trigger makes it. Each copy goes back
-once; it stays where it is until somebody removes it.
+Rows are inserted where they are missing and values updated by their key, parents before children, under the owner's
+role and with the tables' own triggers off: a value goes back as it was, not as a trigger makes it, and over what the
+migration puts there; so it goes back before writes are let in again. Each copy goes back once; it stays where it is
+until somebody removes it.
 """
 
 from collections.abc import Sequence
@@ -36,14 +37,22 @@ class PutBack:
 
 
 def put_back_sql(
-    shape: Shape, spec: Spec, salvaged: Salvaged, matched: Sequence[int], stable: Sequence[int]
+    shape: Shape,
+    spec: Spec,
+    salvaged: Salvaged,
+    copied: Sequence[int],
+    matched: Sequence[int],
+    stable: Sequence[int],
 ) -> tuple[str, str]:
-    """The statements that put a copy back, and what a person should know. '' where it cannot be done by itself."""
+    """The statements that put a copy back, and what a person should know. '' where it cannot be done by itself.
+
+    `copied`, `matched` and `stable` are numbers of columns: in the copy, of its key, and left alone by the down.
+    """
     kept = sql.Identifier(salvaged.kept_schema, salvaged.kept_table)
-    lost = spec.columns or tuple(n for n in shape.stored if n not in matched)
+    lost = spec.columns or tuple(n for n in copied if n not in matched)
     said: list[sql.Composable] = []
     note = "" if matched else NO_KEY_NOTE
-    if spec.how is not How.ROWS:
+    if spec.how is not How.ROWS or matched:  # rows that the migration brings along get the values that they had
         values = [shape.columns[n] for n in lost if n not in matched]
         telling = [shape.columns[n] for n in stable if n not in spec.columns]
         if not matched and (spec.how is How.BOTH or not telling):
@@ -52,7 +61,7 @@ def put_back_sql(
             update = _by_key(shape, kept, values, [shape.columns[n] for n in matched])
             said += _with_identity(shape, values, update if matched else _by_all(shape, kept, values, telling))
     if spec.how is not How.COLUMNS:
-        said.append(_insert(shape, kept))
+        said.append(_insert(shape, kept, copied))
     return ";\n".join(each.as_string(None) for each in said), note
 
 
@@ -83,9 +92,7 @@ def put_back_in(
     for each in _in_order(conn, wanted):
         owner = _require_there(conn, each, target)
         with as_role(conn, owner), pinned(conn):
-            triggers = _triggers_off(conn, each)
-            rows = sum(_run(conn, statement.cut(each.put_back)) for statement in statements(each.put_back))
-            _triggers_on(conn, each, triggers)
+            rows = _go_back(conn, each)
         done.append(PutBack(each, rows))
     with as_role(conn, SELF):
         mark_put_back(conn, [each.salvaged.id for each in done])
@@ -137,8 +144,8 @@ def _text(column: Column, *, cast_it: bool) -> sql.Composable:
     return sql.SQL("{}::text" if cast_it and column.foreign_type else "{}").format(sql.Identifier(column.name))
 
 
-def _insert(shape: Shape, kept: sql.Identifier) -> sql.Composable:
-    columns = list(shape.stored.values())
+def _insert(shape: Shape, kept: sql.Identifier, copied: Sequence[int]) -> sql.Composable:
+    columns = [shape.columns[n] for n in copied]
     return sql.SQL(
         "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} AS kept ON CONFLICT DO NOTHING"
     ).format(
@@ -167,15 +174,46 @@ def _with_identity(shape: Shape, values: Sequence[Column], update: sql.Composabl
 # doing it -----------------------------------------------------------------------------------------------------------
 
 
+def _go_back(conn: Connection, each: Salvaged) -> int:
+    """Rows written. Triggers, and row-level security that is forced on the owner too, are off meanwhile."""
+    triggers, forced = _triggers(conn, each), _forced(conn, each)
+    table = sql.Identifier(each.schema, each.table)
+    off = [sql.SQL("ALTER TABLE {} DISABLE TRIGGER {}").format(table, sql.Identifier(name)) for name in triggers]
+    on = [sql.SQL("ALTER TABLE {} ENABLE TRIGGER {}").format(table, sql.Identifier(name)) for name in triggers]
+    if forced:
+        off.append(sql.SQL("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY").format(table))
+        on.append(sql.SQL("ALTER TABLE {} FORCE ROW LEVEL SECURITY").format(table))
+    for statement in off:
+        conn.execute(statement)
+    rows = sum(_run(conn, statement.cut(each.put_back)) for statement in statements(each.put_back))
+    for statement in on:
+        conn.execute(statement)
+    return rows
+
+
+def _forced(conn: Connection, each: Salvaged) -> bool:
+    row = conn.execute(
+        """
+        SELECT relforcerowsecurity
+        FROM pg_class
+        JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE nspname = %(schema)s AND relname = %(table)s
+        """,
+        {"schema": each.schema, "table": each.table},
+    ).fetchone()
+    return row == (True,)
+
+
 def _run(conn: Connection, text: str) -> int:
     done = conn.execute(text.encode())
     return max(done.rowcount, 0) if text.startswith(("UPDATE", "INSERT")) else 0
 
 
 def _in_order(conn: Connection, salvaged: Sequence[Salvaged]) -> list[Salvaged]:
-    """Rows first, parents before children; then columns, the latest copy first; then sequences."""
-    rows = [each for each in salvaged if each.kind == How.ROWS]
-    columns = [each for each in reversed(salvaged) if each.kind in (How.COLUMNS, How.BOTH)]
+    """Rows first, parents before children; then columns; then sequences. Of one table the latest copy first, so that
+    in the end the values stand that were there before the down."""
+    rows = [each for each in reversed(salvaged) if each.kind in (How.ROWS, How.BOTH)]
+    columns = [each for each in reversed(salvaged) if each.kind == How.COLUMNS]
     sequences = [each for each in salvaged if each.kind == "sequence"]
     order = _parents_first(conn)
     rows.sort(key=lambda each: order.get((each.schema, each.table), 0))
@@ -231,10 +269,8 @@ def _require_there(conn: Connection, each: Salvaged, target: str) -> str:
     return str(row[0])
 
 
-def _triggers_off(conn: Connection, each: Salvaged) -> list[str]:
-    """Switch the table's own triggers off, until `_triggers_on` in the same transaction. Their names."""
-    if each.kind == "sequence":
-        return []
+def _triggers(conn: Connection, each: Salvaged) -> list[str]:
+    """The table's own triggers that are on."""
     rows = conn.execute(
         """
         SELECT tgname::text
@@ -247,16 +283,4 @@ def _triggers_off(conn: Connection, each: Salvaged) -> list[str]:
         """,
         {"schema": each.schema, "table": each.table},
     ).fetchall()
-    names = [str(row[0]) for row in rows]
-    _switch(conn, each, names, "DISABLE")
-    return names
-
-
-def _triggers_on(conn: Connection, each: Salvaged, names: Sequence[str]) -> None:
-    _switch(conn, each, names, "ENABLE")
-
-
-def _switch(conn: Connection, each: Salvaged, names: Sequence[str], word: LiteralString) -> None:
-    table = sql.Identifier(each.schema, each.table)
-    for name in names:
-        conn.execute(sql.SQL("ALTER TABLE {} {} TRIGGER {}").format(table, sql.SQL(word), sql.Identifier(name)))
+    return [str(row[0]) for row in rows]
