@@ -8,6 +8,7 @@ problem and left out; anything else that fails ends the building. It never runs 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from toolkit.adapters.postgres import Connection, Database, sql
 from toolkit.errors import DatabaseError
@@ -21,12 +22,22 @@ ROLES_AT_MOST = 50
 GOLANG_MIGRATE = "golang-migrate"
 
 
+@dataclass(frozen=True)
+class Laid:
+    """What of the groundwork is missing: `problems` is what something is known to hang on, `lacking` what nothing is
+    known to, functions' bodies apart: they are only text."""
+
+    problems: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+
+
 class Building:
     """Migrations run one after the other on one database. `problems` and `notes` grow."""
 
-    def __init__(self, database: Database, owner: str, problems: list[str]) -> None:
+    def __init__(self, database: Database, owner: str, laid: Laid) -> None:
         self._database, self._owner = database, owner
-        self.problems, self.notes = problems, list[str]()
+        self._lacking = bool(laid.lacking)
+        self.problems, self.notes = list(laid.problems), list(laid.lacking)
 
     def up(self, folder: MigrationFolder, above: int | None, version: int | None) -> None:
         """Run the ups above `above` up to `version`, and write the state table. Stops at one that cannot be built."""
@@ -103,7 +114,7 @@ class Building:
                 wrong = self._try(conn, statement, text)
                 if wrong is None:
                     continue
-                if not (self.problems or _is_extension(statement)):
+                if not (self.problems or self._lacking or _is_extension(statement)):
                     conn.execute("ROLLBACK TO SAVEPOINT whole")
                     return wrong
                 line = statement.line + script.first_line - 1
@@ -155,7 +166,7 @@ def _refusal(conn: Connection, text: str) -> str | None:
     conn.execute("SAVEPOINT statement")
     try:
         conn.execute(text.encode())
-    except Exception as error:
+    except Exception as error:  # the driver's own, which only its adapter may name
         primary = getattr(getattr(error, "diag", None), "message_primary", None)
         if primary is None:
             raise

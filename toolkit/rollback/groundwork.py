@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from toolkit.adapters.postgres import Connection, Database, sql
 from toolkit.errors import DatabaseError
 from toolkit.rollback.backup.left_out import Extension, SchemaRights, bring_back, extensions, roles, schema_rights
+from toolkit.rollback.building import Laid
 from toolkit.rollback.migrations import MigrationFolder
 from toolkit.rollback.scratch import Built, Scratch, create_extension
 from toolkit.rollback.sql_lexer import SqlError
@@ -55,9 +56,9 @@ class Groundwork:
             return each.name in self.made
         return not any(_belongs(each, table) for table in self.state_tables)
 
-    def lay(self, database: Database) -> list[str]:
-        """Make it in an empty database on a scratch server. What could not be made, a line each."""
-        missing = []
+    def lay(self, database: Database) -> Laid:
+        """Make it in an empty database on a scratch server, as far as that can be done there."""
+        missing: dict[bool, list[str]] = {True: [], False: []}
         for each in self.extensions:
             if each.name in self.made:
                 continue
@@ -65,12 +66,12 @@ class Groundwork:
                 with database.writing() as conn:
                     create_extension(conn, each.name, each.schema)
             except DatabaseError as error:
-                missing.append(f"extension {each.name}: {error.what}")
+                missing[each.needed].append(f"extension {each.name}: {error.what}")
         with database.writing() as conn:
             bring_back(conn, self.rights)
             for default in self.defaults:
                 _grant_by_default(conn, default)
-        return missing
+        return Laid(tuple(missing[True]), tuple(missing[False]))
 
 
 def read_groundwork(conn: Connection, schemas: Sequence[str], folder: MigrationFolder, state_table: str) -> Groundwork:

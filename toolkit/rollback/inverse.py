@@ -79,6 +79,8 @@ def inverse(before: SchemaSignature, after: SchemaSignature) -> Inverse:
         if said is None:
             lost.append(f"{change.object} {_happened(change)}, and no statement undoes that")
         statements += said or []
+        if change.object.kind == "owner" and change.after is not None:  # rights move with the owner, and merge
+            statements += _rights(change.object.name, before, "grant")
     return Inverse(tuple(statements), tuple(lost))
 
 
@@ -134,14 +136,18 @@ def _as_target(each: SchemaObject) -> str:
 def _remade_view(view: SchemaObject | None, before: SchemaSignature) -> list[str] | None:
     assert view is not None
     made = _made(view)
-    target = f"table {view.name}"
-    rights = [
+    return made and [*_dropped(view), *made, *_rights(f"table {view.name}", before, "owner", "grant")]
+
+
+def _rights(target: str, before: SchemaSignature, *kinds: str) -> list[str]:
+    """Statements for owner and grants of `table public.events`, the owner first: its own grants come with it."""
+    found = [
         each
-        for each in before.of("owner", "grant").objects
-        if each.name == target or each.name.partition(" on ")[2].rpartition(" to ")[0] == target
+        for each in before.of(*kinds).objects
+        if target in (each.name, each.name.partition(" on ")[2].rpartition(" to ")[0])
     ]
-    rights.sort(key=lambda each: each.kind, reverse=True)  # the owner first: its own grants come with it
-    return made and [*_dropped(view), *made, *(word for each in rights for word in _made(each) or [])]
+    found.sort(key=lambda each: each.kind, reverse=True)
+    return [word for each in found for word in _made(each) or []]
 
 
 def _back(change: Change) -> list[str] | None:

@@ -31,7 +31,7 @@ from toolkit.playbook import pg_bindir
 from toolkit.redaction import keep_secret
 from toolkit.rollback.backup.left_out import Extension, bring_back
 from toolkit.rollback.backup.manifest import DATABASE_FOLDER, read_manifest
-from toolkit.rollback.building import Building
+from toolkit.rollback.building import Building, Laid
 from toolkit.rollback.migrations import MigrationFolder
 from toolkit.server import SETTINGS, SUPERUSER, Binaries, PostgresServer, find_binaries
 
@@ -130,7 +130,7 @@ class Scratch:
         *,
         roles: Sequence[str] = (),
         owner: str = "",
-        prepare: Callable[[Database], Sequence[str]] | None = None,
+        prepare: Callable[[Database], Laid] | None = None,
     ) -> Built:
         """The schema that the ups from the first to `version` (None: none of them) make, run as the tool runs them.
 
@@ -138,8 +138,7 @@ class Scratch:
         """
         began = time.monotonic()
         database = self.empty(name, roles=roles, owner=owner)
-        problems = list(prepare(database)) if prepare else []
-        building = Building(database, owner, problems)
+        building = Building(database, owner, prepare(database) if prepare else Laid())
         building.up(folder, None, version)
         return Built(database, tuple(building.problems), time.monotonic() - began, tuple(building.notes))
 
@@ -148,10 +147,10 @@ class Scratch:
     ) -> Built:
         """The same database after the ups above `above` up to `version` as well."""
         began = time.monotonic()
-        building = Building(built.database, owner, list(built.problems))
+        building = Building(built.database, owner, Laid(built.problems, built.notes))
         building.up(folder, above, version)
         seconds = built.seconds + time.monotonic() - began
-        return Built(built.database, tuple(building.problems), seconds, (*built.notes, *building.notes))
+        return Built(built.database, tuple(building.problems), seconds, tuple(building.notes))
 
     def _extend(self, database: Database, wanted: Sequence[Extension]) -> tuple[list[str], list[str], list[str]]:
         """Create extensions. What is missing, what differs, and the schemas that had to be made for them."""
