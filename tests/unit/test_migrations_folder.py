@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from toolkit.errors import RollbackError, UsageError
-from toolkit.rollback.migrations import read_folder
+from toolkit.rollback.migrations import Migration, MigrationFolder, read_folder
 from toolkit.rollback.state_tables import TOOLS, Found, GolangMigrate, Recorded, against, choose, identify
 
 
@@ -130,3 +132,23 @@ def test_the_table_is_held_against_the_folder(
         (tmp_path / f"{number}_m.up.sql").write_text("SELECT 1")
     state = against(GOLANG, Recorded(version, False), read_folder(tmp_path))
     assert (state.version, state.applied, state.pending, state.drift) == (version, applied, pending, drift)
+
+
+DBMATE = Found("dbmate", "public", "schema_migrations", None)
+
+
+@given(
+    there=st.sets(st.integers(1, 40), min_size=1, max_size=12),
+    recorded=st.sets(st.integers(1, 40), max_size=12),
+)
+def test_each_version_is_applied_or_pending_and_what_is_not_there_is_drift(there: set[int], recorded: set[int]) -> None:
+    made = {v: Migration(v, "m", None, None, f"{v:014}") for v in sorted(there)}
+    labels = tuple(f"{v:014}" for v in sorted(recorded))
+    table = Recorded(max(recorded, default=None), False, labels)
+    state = against(DBMATE, table, MigrationFolder(Path("m"), made))
+    assert set(state.applied) == there & recorded and set(state.pending) == there - recorded
+    assert set(state.drift) == recorded - there
+    assert state.version == max(recorded, default=None)
+    assert any("Not applied" in problem for problem in state.problems) == (
+        not state.drift and any(v < max(recorded, default=0) for v in state.pending)
+    )
