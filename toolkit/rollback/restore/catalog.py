@@ -1,9 +1,10 @@
 """Small questions to the catalog, and dropping what a restore made: by the names that only a restore gives."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from toolkit.adapters.postgres import Connection, Database, sql
+from toolkit.rollback.blocking import Blocker
 
 
 @contextmanager
@@ -14,6 +15,29 @@ def snapshot_of(database: Database) -> Iterator[str]:
         row = conn.execute("SELECT pg_export_snapshot()").fetchone()
         assert row is not None
         yield row[0]
+
+
+def holders_of(conn: Connection, schemas: Sequence[str], *, older_than_ms: int) -> tuple[Blocker, ...]:
+    """Who has held a lock on a table of these schemas for longer than that, the oldest transaction first.
+
+    A watch that looks while we wait misses a short wait; this is asked when the wait is over.
+    """
+    rows = conn.execute(
+        """
+        SELECT DISTINCT pid, coalesce(application_name, 'a prepared transaction'), coalesce(state, ''),
+               extract(epoch FROM clock_timestamp() - xact_start)::float8 AS age
+        FROM pg_locks
+        JOIN pg_class ON pg_class.oid = relation
+        JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        LEFT JOIN pg_stat_activity USING (pid)
+        WHERE nspname = ANY (%(schemas)s) AND granted AND pid IS DISTINCT FROM pg_backend_pid()
+          AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND coalesce(clock_timestamp() - xact_start > make_interval(secs => %(ms)s / 1000.0), true)
+        ORDER BY age DESC NULLS FIRST
+        """,
+        {"schemas": list(schemas), "ms": older_than_ms},
+    ).fetchall()
+    return tuple(Blocker(*row) for row in rows)
 
 
 def schemas_named(conn: Connection, prefix: str) -> list[str]:

@@ -55,11 +55,11 @@ WHERE nspname = %(schema)s AND typtype IN ('e', 'd', 'r')
 _CHANGE = """
 SELECT CASE WHEN %(give)s THEN 'GRANT ' ELSE 'REVOKE ' END
     || %(privilege)s::text
-    || coalesce(format(' (%%I)', %(column)s::text), '')
+    || CASE WHEN %(column)s::text IS NULL THEN '' ELSE format(' (%%I)', %(column)s::text) END
     || format(' ON %%s ', %(kind)s::text)
     || CASE WHEN %(kind)s = 'SCHEMA' THEN format('%%I', %(schema)s::text)
             ELSE format('%%I.%%I', %(schema)s::text, %(name)s::text) END
-    || coalesce(format('(%%s)', %(arguments)s::text), '')
+    || CASE WHEN %(arguments)s::text IS NULL THEN '' ELSE format('(%%s)', %(arguments)s::text) END
     || CASE WHEN %(give)s THEN ' TO ' ELSE ' FROM ' END
     || CASE WHEN %(grantee)s = '' THEN 'PUBLIC' ELSE format('%%I', %(grantee)s::text) END
     || CASE WHEN %(give)s AND %(grantable)s THEN ' WITH GRANT OPTION' ELSE '' END

@@ -8,6 +8,7 @@ from toolkit.adapters.postgres import Connection
 from toolkit.errors import DatabaseError, RollbackError, ToolkitError
 from toolkit.rollback.blocking import Blocker, BlockerWatch, sqlstate_of
 from toolkit.rollback.plan import SwapIn
+from toolkit.rollback.restore.catalog import holders_of
 from toolkit.rollback.restore.names import damaged_name, mark_of
 from toolkit.rollback.restore.records import Restored, Swapped, prepare, read_restored, read_swap
 from toolkit.rollback.restore.reload import reload_tables
@@ -81,6 +82,7 @@ class SwappingIn(Doing):
             except DatabaseError as error:
                 if sqlstate_of(error) not in AGAIN:
                     raise
+                blockers += () if blockers else self._holders(restored)
             if time.monotonic() > deadline and not (self.around.end_blockers and not ended):
                 self._give_up(blockers, tries)
             ended = ended or self._end(blockers, time.monotonic() > deadline)
@@ -98,6 +100,11 @@ class SwappingIn(Doing):
                     return self._swap(conn, restored)
             finally:
                 blockers += watch.seen
+
+    def _holders(self, restored: Restored) -> tuple[Blocker, ...]:
+        """Who holds what we waited for, when nobody could be seen meanwhile."""
+        with self._database.reading() as conn:
+            return holders_of(conn, restored.schemas, older_than_ms=self._lock_within_ms)
 
     def _swap(self, conn: Connection, restored: Restored) -> Swapped:
         self.around.fence.guard(conn)
