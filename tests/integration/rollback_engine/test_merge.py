@@ -272,3 +272,27 @@ def test_the_settings_of_the_transaction_are_as_before(sides: Sides) -> None:
     with sides.conn.transaction():
         merge(sides.conn, damaged=SIDES[0], restored=SIDES[1], damage=(), config=MergeConfig(mark="m"))
         assert sides.conn.execute("SELECT name, setting FROM pg_settings ORDER BY name").fetchall() == before
+
+
+def test_a_condition_that_held_in_between_only_is_not_overlooked(sides: Sides) -> None:
+    sides.run("live", "UPDATE item SET company = 3 WHERE id = 1")
+    xid = sides.run("live", "UPDATE item SET price = 0 WHERE company = 3")
+    sides.run("live", "UPDATE item SET company = 2 WHERE id = 1")
+    sides.merge(Damage("item", ("price",), "company = 3", (xid,), written=(("price", "0"),)))
+    assert sides.listed() == {("1", "price", "written-after")}
+
+
+def test_a_damage_that_nothing_tells_from_later_writes_is_refused(sides: Sides) -> None:
+    with pytest.raises(UsageError):
+        sides.merge(Damage("item", ("price",)))
+
+
+def test_a_key_that_was_damaged_is_replaced_by_another(sides: Sides) -> None:
+    sides.both("ALTER TABLE item DROP CONSTRAINT item_company_fkey")
+    xid = sides.run("live", "UPDATE company SET id = id + 100")
+    sides.run("live", "UPDATE company SET mood = 'busy' WHERE name = 'a'")
+    sides.merge(Damage("company", ("id",), None, (xid,), written=(("id", "id + 100"),)))
+    assert sides.rows("SELECT id, name FROM company ORDER BY name") == [(101, "a"), (2, "b"), (3, "c")]
+    assert {(each.key["name"], each.column, each.reason) for each in sides.conflicts()} == {
+        ("a", "id", "written-after")
+    }

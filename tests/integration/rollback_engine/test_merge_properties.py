@@ -123,7 +123,7 @@ def table(sides: Sides, side: str) -> dict[int, Row]:
     return {key: {"a": a, "b": b} for key, a, b in sides.rows("SELECT id, a, b FROM item", side)}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(base=rows, before=writes, harm=harms(), after=writes, later=writes, prepared=st.booleans())
 def test_every_write_is_there_or_listed(
     sides: Sides, base: dict[int, tuple[int, int]], before: list[Write], harm: Harm, after: list[Write],
@@ -199,7 +199,7 @@ def judge(
             alike = not harm.xids and wrote.get(key, NONE).get(column) == right
             same = not harm.xids and live[key][column] == right
             assert unseen or alike or same, f"{key}.{column} is lost"
-    for key, column in listed:
+    for key, _ in listed:
         assert key in live or key in base, f"{key} is listed and nowhere"
 
 
@@ -212,17 +212,17 @@ family = st.one_of(
         codes,
         codes,
         codes,
-    ),  # fmt: skip
+    ),
     st.builds(
         "UPDATE parent SET code = {1} WHERE id = {0} AND NOT EXISTS (SELECT FROM parent WHERE code = {1})".format,
         codes,
         codes,
-    ),  # fmt: skip
+    ),
     st.builds(
         "UPDATE child SET slot = {1} WHERE id = {0} AND NOT EXISTS (SELECT FROM child WHERE slot = {1})".format,
         codes,
         codes,
-    ),  # fmt: skip
+    ),
     st.builds("DELETE FROM child WHERE id = {}".format, codes),
     st.builds("DELETE FROM parent WHERE id = {0} AND NOT EXISTS (SELECT FROM child WHERE parent = {0})".format, codes),
 )
@@ -241,7 +241,7 @@ family_harm = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(base=statements, before=statements, harm=family_harm, after=statements, prepared=st.booleans())
 def test_constraints_abort_no_merge_and_lose_no_row(
     sides: Sides, base: list[str], before: list[str], harm: tuple[str, *tuple[Damage, ...]], after: list[str],
@@ -264,9 +264,9 @@ def test_constraints_abort_no_merge_and_lose_no_row(
         live = {row[0]: row for row in sides.rows(f"SELECT * FROM {name}", "live")}  # type: ignore[arg-type]
         found = {row[0]: row for row in sides.rows(f"SELECT * FROM {name}")}  # type: ignore[arg-type]
         hit = any(each.table == name for each in damage)
-        for key in live:
+        for key, row in live.items():
             harmed = hit and (key > 100 or harm[0].startswith("UPDATE"))
-            assert found.get(key) == live[key] or (f"public.{name}", key) in listed or harmed
+            assert found.get(key) == row or (f"public.{name}", key) in listed or harmed
         for key in found:
             assert key in live or (f"public.{name}", key) in listed
     assert sides.rows(
