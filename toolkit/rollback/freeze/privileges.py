@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from toolkit.adapters.postgres import Connection, sql
 from toolkit.errors import RollbackError
@@ -113,10 +114,7 @@ def in_schemas(privileges: Iterable[Privilege], names: Mapping[str, str]) -> lis
 def take_away(conn: Connection, granted: Sequence[Granted]) -> None:
     """Revoke all of these. What the owner granted goes first, and with it what was granted on."""
     owners = {each.privilege: each.owner for each in granted}
-    ordered = sorted(owners, key=lambda each: (each.grantor != owners[each], each.kind != "column", each))
-    for group in _grouped(ordered):
-        with acting_as(conn, group[0].grantor):
-            conn.execute(_statement("REVOKE", group))
+    _say(conn, "REVOKE", sorted(owners, key=lambda each: (each.grantor != owners[each], each.kind != "column", each)))
 
 
 def give_back(conn: Connection, privileges: Sequence[Privilege]) -> None:
@@ -124,10 +122,15 @@ def give_back(conn: Connection, privileges: Sequence[Privilege]) -> None:
     waiting = set(privileges)
     while waiting:
         ready = [each for each in waiting if not _waits(each, waiting)]
-        for group in _grouped(sorted(ready)):
-            with acting_as(conn, group[0].grantor):
-                conn.execute(_statement("GRANT", group))
+        _say(conn, "GRANT", sorted(ready))
         waiting -= set(ready)
+
+
+def _say(conn: Connection, verb: str, privileges: Iterable[Privilege]) -> None:
+    """GRANT or REVOKE these in their order, as few round trips as there are changes of grantor."""
+    for grantor, groups in groupby(_grouped(privileges), key=lambda group: group[0].grantor):
+        with acting_as(conn, grantor):
+            conn.execute(sql.SQL("; ").join(_statement(verb, group) for group in groups))
 
 
 def _waits(one: Privilege, waiting: Collection[Privilege]) -> bool:

@@ -169,18 +169,24 @@ def write_down(conn: Connection, scope: Scope, *, incident: str, plan: str, by: 
 
 def save(conn: Connection, freeze: str, privileges: Sequence[tuple[Privilege, Stage]]) -> None:
     """Keep what was taken away, to be given back; a privilege that was released before is frozen again."""
-    for privilege, stage in privileges:
-        conn.execute(
-            """
-            INSERT INTO toolkit.frozen_privilege
-                (freeze_id, kind, schema, name, column_name, grantee, privilege, grantor, grantable, stage)
-            VALUES (%(freeze)s, %(kind)s, %(schema)s, %(name)s, %(column)s, %(grantee)s, %(privilege)s, %(grantor)s,
-                    %(grantable)s, %(stage)s)
-            ON CONFLICT (freeze_id, kind, schema, name, column_name, grantee, privilege, grantor) DO UPDATE
-            SET grantable = excluded.grantable, stage = excluded.stage, released_at = NULL
-            """,
-            {"freeze": freeze, "stage": stage, **vars(privilege)},
-        )
+    if not privileges:
+        return
+    rows = [[p.kind, p.schema, p.name, p.column, p.grantee, p.privilege, p.grantor, stage] for p, stage in privileges]
+    names = ("kinds", "schemas", "names", "columns", "grantees", "privileges", "grantors", "stages")
+    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    conn.execute(
+        """
+        INSERT INTO toolkit.frozen_privilege
+            (freeze_id, kind, schema, name, column_name, grantee, privilege, grantor, stage, grantable)
+        SELECT %(freeze)s::uuid, taken.*
+        FROM unnest(%(kinds)s::text[], %(schemas)s::text[], %(names)s::text[], %(columns)s::text[],
+                    %(grantees)s::text[], %(privileges)s::text[], %(grantors)s::text[], %(stages)s::text[],
+                    %(grantable)s::boolean[]) AS taken
+        ON CONFLICT (freeze_id, kind, schema, name, column_name, grantee, privilege, grantor) DO UPDATE
+        SET grantable = excluded.grantable, stage = excluded.stage, released_at = NULL
+        """,
+        {"freeze": freeze, "grantable": [p.grantable for p, _ in privileges], **columns},
+    )
 
 
 def saved(conn: Connection, freeze: str, stages: Sequence[Stage], *, released: bool) -> list[Privilege]:

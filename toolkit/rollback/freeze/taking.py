@@ -12,12 +12,15 @@ from toolkit.rollback.plan import Stage
 def take_all(conn: Connection, schemas: Sequence[str], keep: Sequence[str]) -> list[Granted]:
     """Revoke all that may be written, and see that it is gone; what was revoked."""
     found = write_privileges(conn, schemas, keep)
-    for grantor in sorted({each.privilege.grantor for each in found}):
+    for grantor in sorted({each.privilege.grantor for each in found if each.privilege.grantor != each.owner}):
         with acting_as(conn, grantor):
             pass  # who cannot act for a grantor could not give it back
     take_away(conn, [each for each in found if each.privilege.grantor == each.owner])
-    take_away(conn, write_privileges(conn, schemas, keep))
-    if left := write_privileges(conn, schemas, keep):
+    left = write_privileges(conn, schemas, keep)
+    if left:  # what a role granted that keeps its own
+        take_away(conn, left)
+        left = write_privileges(conn, schemas, keep)
+    if left:
         raise RollbackError(
             f"{len(left)} privileges could not be revoked, such as {left[0].privilege} by {left[0].privilege.grantor}",
             state="nothing was changed",
