@@ -150,7 +150,7 @@ class MovingOneMigration(Doing):
                 self.around.tell("step.in_parts", {"alone": run.said_alone(), "because": error.what})
 
     def _account(self, conn: Connection, folder: MigrationFolder) -> tuple[Found, Account, MigrationState]:
-        found = choose(find_state_tables(conn), self._named, target=self._database.target)
+        found = choose(find_state_tables(conn, self._named), self._named, target=self._database.target)
         account = account_of(found, target=self._database.target)
         state = against(found, read_table(conn, found, target=self._database.target), folder)
         return found, account, state
