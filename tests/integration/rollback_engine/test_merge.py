@@ -296,3 +296,16 @@ def test_a_key_that_was_damaged_is_replaced_by_another(sides: Sides) -> None:
     assert {(each.key["name"], each.column, each.reason) for each in sides.conflicts()} == {
         ("a", "id", "written-after")
     }
+
+
+def test_a_mixture_that_a_constraint_refuses_is_left_as_it_is_live(sides: Sides) -> None:
+    sides.both("ALTER TABLE item ADD CONSTRAINT noted CHECK (note IS NULL OR price > 5)")
+    sides.run("old", "UPDATE item SET price = 1 WHERE id = 3")
+    sides.run("live", "UPDATE item SET price = 1 WHERE id = 3")
+    sides.run("live", "UPDATE item SET price = 50 WHERE id = 3")
+    sides.run("live", "UPDATE item SET note = '[5]' WHERE id = 3")
+    damage = Damage("item", ("price",), "id = 3", (), written=(("price", "50"),))
+    merged = sides.merge(damage)
+    assert sides.rows("SELECT price, note::text FROM item WHERE id = 3") == [(50, "[5]")]
+    assert ("3", "", "left live: noted") in sides.listed()
+    assert len(merged.notes) == 1

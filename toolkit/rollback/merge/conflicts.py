@@ -19,6 +19,7 @@ NO_RIGHT_VALUE = "no-right-value"  # left as it is live: it came after the backu
 DELETION = "deletion"  # brought back: deleted by the damage, or by somebody on purpose before it
 JOB_STATE = "job-state"  # left as it is live: a job does not go back to an earlier state
 UNFIT = "unfit"  # left as the backup has it: the restored column's type does not know the live value
+LEFT_LIVE = "left live: "  # left as it is live: the constraint of that name does not take the mixture of both
 REFUSED = "refused: "  # left as the backup has it: the restored table's constraint of that name does not take it
 
 _TABLES = """

@@ -21,7 +21,7 @@ from toolkit.rollback.merge.applying import (
     unrestricted,
 )
 from toolkit.rollback.merge.config import MergeConfig
-from toolkit.rollback.merge.conflicts import list_conflicts, prepare
+from toolkit.rollback.merge.conflicts import REFUSED, list_conflicts, prepare
 from toolkit.rollback.merge.difference import find_changes, find_pairs, reason_names
 from toolkit.rollback.merge.keyless import find_rows
 from toolkit.rollback.merge.outcome import LeftColumn, LeftTable, Merged, TableMerged
@@ -126,7 +126,7 @@ def _merge(
         _compare(conn, rules[table.name], marks[table.name])
         if table.name == f"{config.queue_schema}.{VERSION}":
             _keep_layout(conn, table)
-    refuse(conn, tables)
+    refuse(conn, list(rules.values()))
     listed = {table.name: _list(conn, rules[table.name], config) for table in tables}
     done_to = tuple(_apply(conn, restored, list(rules.values()), listed, advance))
     for table in tables if keep else ():
@@ -137,8 +137,23 @@ def _merge(
         left_columns=tuple(_left_columns(conn, pairing)),
         left_tables=tuple(LeftTable(name, _count(conn, rows)) for name, rows in pairing.only_damaged),
         sequences=advance_sequences(conn, damaged, restored),
-        notes=tuple(notes),
+        notes=(*notes, *_unknowable(tables)),
     )
+
+
+def _unknowable(tables: Sequence[Table]) -> Iterator[str]:
+    """What a damage has destroyed without a trace, and no list can name."""
+    for table in tables:
+        verbs = {each.verb for each in table.damage}
+        if "deleted" in verbs:
+            yield f"rows of {table.name} that came after the backup and that the damage deleted are in neither copy"
+        for each in table.damage:
+            if each.verb == "overwritten" and table.key:
+                what = ", ".join(each.columns) or "all columns"
+                yield (
+                    f"{table.name}: where the damage wrote last, {what} are as in the backup; what was written into "
+                    "them between the backup and the damage is lost, and listed only where the row shows another change"
+                )
 
 
 def _compare(conn: Connection, rules: Rules, watermark: Watermark | None) -> None:
@@ -199,13 +214,13 @@ def _list(conn: Connection, rules: Rules, config: MergeConfig) -> int:
         CROSS JOIN LATERAL unnest({names}::text[], reasons) AS told (column_name, reason)
         WHERE told.reason IS NOT NULL AND kind NOT IN ('damaged', 'kept') AND refused IS NULL
         UNION ALL
-        SELECT key, '', 'refused: ' || refused FROM {merging} WHERE refused IS NOT NULL
+        SELECT key, '', {refused} || refused FROM {merging} WHERE refused IS NOT NULL
         UNION ALL
         (SELECT key, '', reasons[1] FROM {merging} WHERE kind = 'kept' LIMIT {most})
         UNION ALL
         (SELECT jsonb_build_object('rows', count(*) - {most}), '', min(reasons[1]) || ': and so many rows more'
          FROM {merging} WHERE kind = 'kept' HAVING count(*) > {most})
-    """).format(merging=table.merging, names=names, most=sql.Literal(config.most_listed))
+    """).format(merging=table.merging, names=names, most=sql.Literal(config.most_listed), refused=sql.Literal(REFUSED))
     return list_conflicts(conn, config.mark, table.name, found)
 
 

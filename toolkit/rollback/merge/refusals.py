@@ -4,11 +4,13 @@ A row that some constraint refuses is left as the backup has it and listed. Refu
 away, so the checks are repeated until none finds anything. Nothing but the temporary tables of the merge is changed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import LiteralString
+from typing import LiteralString, Self
 
 from toolkit.adapters.postgres import Connection, sql
+from toolkit.rollback.merge.conflicts import LEFT_LIVE
+from toolkit.rollback.merge.rules import Rules
 from toolkit.rollback.merge.tables import Table
 
 ROUNDS = 50
@@ -58,19 +60,67 @@ class Reference:
     deletes: str
 
 
-def refuse(conn: Connection, tables: Sequence[Table]) -> None:
-    """Mark the rows of the `merging` tables that some constraint would refuse, and put the changes in turns."""
-    parts = {table.name: list(_parts(conn, table)) for table in tables}
-    excluding = [each for table in tables for part in parts[table.name] for each in _excluding(conn, part)]
-    references = [each for table in tables for part in parts[table.name] for each in _references(conn, part, tables)]
-    for table in tables:
-        _refuse_values(conn, table, parts[table.name])
-    for _ in range(ROUNDS):
-        found = sum(_refuse_double(conn, each) for each in excluding)
-        found += sum(_refuse_orphans(conn, each) + _refuse_deletions(conn, each, tables) for each in references)
-        found += sum(_take_turns(conn, table, excluding) for table in tables)
-        if not found:
-            return
+def refuse(conn: Connection, rules: Sequence[Rules]) -> None:
+    """Mark the rows of the `merging` tables that some constraint would refuse, and put the changes in turns.
+
+    A row that is refused because it mixes live and restored values is tried again as it is live, and listed.
+    """
+    tables = [each.table for each in rules]
+    constraints = _Constraints.of(conn, tables)
+    constraints.refuse(conn)
+    if sum(_leave_live(conn, each) for each in rules if each.damaged and each.table.key):
+        constraints.refuse(conn)
+
+
+@dataclass(frozen=True)
+class _Constraints:
+    """All that the restored tables enforce."""
+
+    tables: tuple[Table, ...]
+    parts: Mapping[str, Sequence[Part]]
+    excluding: tuple[Excluding, ...]
+    references: tuple[Reference, ...]
+
+    @classmethod
+    def of(cls, conn: Connection, tables: Sequence[Table]) -> Self:
+        parts = {table.name: list(_parts(conn, table)) for table in tables}
+        every = [part for table in tables for part in parts[table.name]]
+        excluding = [each for part in every for each in _excluding(conn, part)]
+        references = [each for part in every for each in _references(conn, part, tables)]
+        return cls(tuple(tables), parts, tuple(excluding), tuple(references))
+
+    def refuse(self, conn: Connection) -> None:
+        for table in self.tables:
+            _refuse_values(conn, table, self.parts[table.name])
+        for _ in range(ROUNDS):
+            found = sum(_refuse_double(conn, each) for each in self.excluding)
+            found += sum(_refuse_orphans(conn, each) + _refuse_deletions(conn, each) for each in self.references)
+            found += sum(_take_turns(conn, table, self.excluding) for table in self.tables)
+            if not found:
+                return
+
+
+def _leave_live(conn: Connection, rules: Rules) -> int:
+    """Give refused changes their live values back in the damaged columns, and the reason. How many."""
+    table = rules.table
+    columns = [column for column in table.columns if column.name in rules.damaged]
+    query = sql.SQL("""
+        UPDATE {merging} AS m
+        SET {values}, refused = NULL, reasons[1] = {reason} || m.refused
+        FROM {damaged} AS d
+        WHERE m.kind = 'both' AND m.refused IS NOT NULL AND m.reasons[1] IS NULL AND {same_key}
+    """).format(
+        merging=table.merging,
+        values=sql.SQL(", ").join(
+            sql.SQL("{} = {}").format(table.slot(column), rules.live(column)) for column in columns
+        ),
+        reason=sql.Literal(LEFT_LIVE),
+        damaged=table.damaged,
+        same_key=sql.SQL(" AND ").join(
+            sql.SQL("m.{} = {}").format(table.slot(column), rules.live(column)) for column in table.keys
+        ),
+    )
+    return conn.execute(query).rowcount
 
 
 def final_rows(table: Table) -> sql.Composable:
@@ -374,7 +424,7 @@ def _refuse_orphans(conn: Connection, each: Reference) -> int:
     return _mark_ids(conn, each.part.table, each.name, found)
 
 
-def _refuse_deletions(conn: Connection, each: Reference, tables: Sequence[Table]) -> int:
+def _refuse_deletions(conn: Connection, each: Reference) -> int:
     """Parents that cannot go, because a row that stays refers to them. A row that only the damage's deletion keeps goes
     with its parent where the constraint says so."""
     parent, child = each.parent_table, each.part.table
