@@ -309,3 +309,39 @@ def test_a_mixture_that_a_constraint_refuses_is_left_as_it_is_live(sides: Sides)
     assert sides.rows("SELECT price, note::text FROM item WHERE id = 3") == [(50, "[5]")]
     assert ("3", "", "left live: noted") in sides.listed()
     assert len(merged.notes) == 1
+
+
+def test_row_level_security_hides_no_row_from_the_merge(sides: Sides) -> None:
+    secured = "ALTER TABLE item ENABLE ROW LEVEL SECURITY; ALTER TABLE item FORCE ROW LEVEL SECURITY"
+    sides.run("live", "INSERT INTO item (price) VALUES (1); DELETE FROM item WHERE id = 2")
+    sides.both(secured)
+    with pytest.raises(UsageError):
+        sides.prepare()
+    sides.merge()
+    assert sides.rows("SELECT relforcerowsecurity FROM pg_class WHERE relname = 'item'") == [(True,), (True,)]
+    sides.both("ALTER TABLE item NO FORCE ROW LEVEL SECURITY")
+    assert sides.rows("SELECT id FROM item ORDER BY id") == [(1,), (3,), (4,)]
+
+
+def test_partitions_that_came_since_are_made_again(sides: Sides) -> None:
+    sides.both(
+        """
+        CREATE TABLE visit (id integer, day integer, PRIMARY KEY (day, id)) PARTITION BY RANGE (day);
+        CREATE TABLE visit_1 PARTITION OF visit FOR VALUES FROM (1) TO (10);
+        INSERT INTO visit VALUES (1, 1), (2, 1);
+        """
+    )
+    sides.run("live", "CREATE TABLE visit_2 PARTITION OF visit FOR VALUES FROM (10) TO (20)")
+    sides.run("live", "INSERT INTO visit VALUES (3, 12); UPDATE visit SET day = 11 WHERE id = 2")
+    merged = sides.merge()
+    assert sides.rows("SELECT id, day FROM visit ORDER BY id") == [(1, 1), (2, 11), (3, 12)]
+    assert sides.rows("SELECT count(*) FROM visit_2") == [(2,)]
+    assert "visit_2" in merged.notes[0]
+
+
+def test_sequences_go_on_where_the_furthest_stands(sides: Sides) -> None:
+    sides.both("CREATE SEQUENCE up; CREATE SEQUENCE down INCREMENT -1")
+    sides.run("live", "SELECT nextval('up'), nextval('up'), nextval('down')")
+    sides.run("old", "SELECT setval('item_id_seq', 50)")
+    sides.merge()
+    assert sides.rows("SELECT nextval('up'), nextval('down'), nextval('item_id_seq')") == [(3, -2, 51)]
