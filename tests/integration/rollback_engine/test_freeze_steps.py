@@ -23,7 +23,7 @@ from toolkit.errors import RollbackError
 from toolkit.incident import Incident
 from toolkit.playbook import load_playbook
 from toolkit.rollback.blocking import Patience
-from toolkit.rollback.freeze import frozen, maintenance, stopping
+from toolkit.rollback.freeze import frozen, maintenance, proof, stopping
 from toolkit.rollback.lease import Lease
 from toolkit.rollback.migrations import read_script
 from toolkit.rollback.plan import Action, EndSessions, FreezeWrites, MigrateUp, Plan, ReleaseWrites, Stage, Step
@@ -146,6 +146,7 @@ def test_frozen_and_released_step_by_step(scene: Scene) -> None:
     before = scene.acls()
     carry_out(scene.freezing())
     assert scene.told["writes.frozen"]["privileges"] > 10
+    assert {outcome for outcome, _ in scene.told["writes.proved"].values()} == {"pass"}
     assert not scene.may_write()
     carry_out(scene.releasing("webhooks"))
     assert scene.may_write()
@@ -201,6 +202,23 @@ def test_what_a_migration_grants_while_frozen_waits_for_the_release(scene: Scene
         conn.execute(history)
 
 
+def test_while_somebody_goes_on_writing_it_is_not_done(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the owner, whom no privilege stops: a row comes before the proof looks."""
+    freezing = scene.freezing()
+
+    def write(_what: str, *_how_far: object) -> None:
+        with psycopg.connect(scene.service.owner_url) as conn:
+            conn.execute(INSERT)
+
+    with pytest.raises(RollbackError, match=r"no row came, changed or went: no, .* younger rows in events") as raised:
+        scene.freezing(advance=write).act()
+    assert "writes are frozen since" in str(raised.value)
+    assert "not seen yet" in freezing.look().evidence
+    with psycopg.connect(scene.service.owner_url) as conn:
+        conn.execute("DELETE FROM events WHERE membership_id = 'm'")
+    carry_out(freezing)
+
+
 def test_nothing_is_released_that_this_plan_has_not_frozen(scene: Scene) -> None:
     with pytest.raises(RollbackError, match="has frozen nothing"):
         scene.releasing("webhooks").act()
@@ -217,7 +235,9 @@ def test_without_the_lease_nothing_is_frozen(scene: Scene) -> None:
     carry_out(scene.freezing(fence=lease))
 
 
-@pytest.mark.parametrize("where", ["before the commit", "after the commit", "before it is settled"])
+@pytest.mark.parametrize(
+    "where", ["before the commit", "after the commit", "before it is settled", "before it is proved"]
+)
 def test_killed_anywhere_it_goes_on(scene: Scene, where: str) -> None:
     before = scene.acls()
     with scene.application() as conn:
@@ -233,7 +253,8 @@ def test_killed_anywhere_it_goes_on(scene: Scene, where: str) -> None:
         if where == "before the commit":
             assert (there, scene.acls()) == (None, before)
         else:
-            assert (there is not None and there.settled_at, scene.may_write()) == (None, False)
+            settled = there is not None and there.settled_at is not None
+            assert (settled, scene.may_write()) == (where == "before it is proved", False)
         carry_out(scene.freezing())
         with pytest.raises(psycopg.OperationalError):
             conn.commit()
@@ -303,6 +324,7 @@ def main() -> None:
         "before the commit": (stopping, "holes"),
         "after the commit": (stopping, "end_writers"),
         "before it is settled": (stopping.record, "mark_settled"),
+        "before it is proved": (proof, "mark_proved"),
     }[where]
     setattr(*patched, _die)
     systems, incident = systems_of(dict(os.environ)), Incident(Path(folder))

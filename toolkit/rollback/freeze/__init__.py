@@ -2,7 +2,7 @@
 
 from toolkit.rollback.freeze.holding import reapply, tighten, writable
 from toolkit.rollback.freeze.maintenance import MAINTENANCE_VARIABLE, maintenance
-from toolkit.rollback.freeze.proof import prove
+from toolkit.rollback.freeze.proof import prove, proved
 from toolkit.rollback.freeze.record import TABLES, Frozen, freeze_of, frozen, frozen_in
 from toolkit.rollback.freeze.releasing import Released, look_released, release_writes
 from toolkit.rollback.freeze.scope import Scope, scope_of
@@ -26,6 +26,7 @@ __all__ = [
     "look_released",
     "maintenance",
     "prove",
+    "proved",
     "reapply",
     "release_writes",
     "scope_of",

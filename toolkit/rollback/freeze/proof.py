@@ -11,11 +11,12 @@ from datetime import datetime
 from toolkit.adapters.postgres import Connection, Database, sql
 from toolkit.adapters.readings import exists, relation, split_name
 from toolkit.adapters.systems import Systems
-from toolkit.checks import Check, CheckResult, Finding, failed, judge, run_checks, unknown
+from toolkit.checks import Check, CheckResult, Finding, Outcome, failed, judge, overall, run_checks, unknown
 from toolkit.errors import DatabaseError
 from toolkit.rollback.blocking import sqlstate_of
-from toolkit.rollback.freeze.record import Frozen, frozen, frozen_roles
+from toolkit.rollback.freeze.record import Frozen, frozen, frozen_in, frozen_roles, mark_proved
 from toolkit.rollback.freeze.scope import Scope, scope_of
+from toolkit.rollback.freeze.stopping import Guard
 
 AREA = "freeze"
 REFUSED = "42501"
@@ -54,6 +55,19 @@ def prove(systems: Systems, *, watch_s: float = WATCH_S) -> list[CheckResult]:
         nothing = unknown("nothing is frozen")
         return run_checks([Check("writes are stopped", AREA, lambda: nothing)])
     return run_checks(freeze_checks(systems, there, scope, watch_s))
+
+
+def proved(systems: Systems, *, watch_s: float, guard: Guard) -> list[CheckResult]:
+    """`prove`, and where no check failed it is kept on the target that it was. Raises as the database does."""
+    results = prove(systems, watch_s=watch_s)
+    if overall(results) is not Outcome.FAIL:
+        with systems.database.writing(
+            within_ms=ATTEMPT_WITHIN_MS, hang_up_after_s=3 * ATTEMPT_WITHIN_MS / 1000
+        ) as conn:
+            guard(conn)
+            if there := frozen_in(conn):
+                mark_proved(conn, there.id)
+    return results
 
 
 def freeze_checks(systems: Systems, there: Frozen, scope: Scope, watch_s: float) -> list[Check]:
@@ -172,6 +186,8 @@ def _still(database: Database, there: Frozen, times: Mapping[str, str], watch_s:
     while (now := time.monotonic()) - quiet_since < watch_s:
         if now - began > WATCH_WITHIN_S + watch_s:
             named = ", ".join(f"{table} {count:+d}" for table, count in sorted(moved.items())[:NAMED])
+            if exempt := there.scope.exempt_roles:
+                return unknown(f"rows go on changing, which {', '.join(exempt)} may do: {named}")
             return failed(f"rows go on changing, {now - began:.0f} s after the first look: {named}")
         time.sleep(LOOK_EVERY_S)
         again = _counters(database, there.scope)

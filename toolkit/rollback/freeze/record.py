@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS toolkit.freeze (
     actor             text NOT NULL,
     frozen_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     settled_at        timestamptz,
+    proved_at         timestamptz,
     state             text NOT NULL DEFAULT 'frozen',
     changed_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
     lifted_at         timestamptz,
@@ -58,7 +59,7 @@ CREATE TABLE IF NOT EXISTS toolkit.frozen_privilege (
 """
 
 _FROZEN = """
-SELECT id::text, incident, plan, actor, frozen_at, settled_at, state, lifted_at,
+SELECT id::text, incident, plan, actor, frozen_at, settled_at, proved_at, state, lifted_at,
        schemas, application_roles, exempt_roles, closed_roles, stages
 FROM toolkit.freeze
 """
@@ -67,6 +68,7 @@ FROM toolkit.freeze
 @dataclass(frozen=True)
 class Frozen:
     """A freeze. Times are the server's, UTC. `settled_at`: when nobody was left who could still write; None: unknown.
+    `proved_at`: when it was last seen that nothing writes.
 
     `stage` is how far it is released, None: not at all. `lifted_at` None: it is in force. `closed_roles` may not log
     in.
@@ -78,6 +80,7 @@ class Frozen:
     by: str
     since: datetime
     settled_at: datetime | None
+    proved_at: datetime | None
     state: State
     lifted_at: datetime | None
     scope: Scope
@@ -103,6 +106,7 @@ class Frozen:
             "by": self.by,
             "since": iso(self.since),
             "settled_at": iso(self.settled_at) if self.settled_at else None,
+            "proved_at": iso(self.proved_at) if self.proved_at else None,
             "state": self.state,
             "lifted_at": iso(self.lifted_at) if self.lifted_at else None,
         }
@@ -242,7 +246,7 @@ def mark_frozen(conn: Connection, freeze: str, *, incident: str, plan: str, sett
         """
         UPDATE toolkit.freeze
         SET state = 'frozen', changed_at = clock_timestamp(), incident = %(incident)s, plan = %(plan)s,
-            settled_at = CASE WHEN %(settled)s THEN settled_at END
+            settled_at = CASE WHEN %(settled)s THEN settled_at END, proved_at = NULL
         WHERE id = %(freeze)s
         """,
         {"freeze": freeze, "incident": incident, "plan": plan, "settled": settled},
@@ -262,6 +266,11 @@ def mark_settled(conn: Connection, freeze: str) -> None:
     conn.execute("UPDATE toolkit.freeze SET settled_at = clock_timestamp() WHERE id = %(id)s", {"id": freeze})
 
 
+def mark_proved(conn: Connection, freeze: str) -> None:
+    """Say that it was seen that nothing writes."""
+    conn.execute("UPDATE toolkit.freeze SET proved_at = clock_timestamp() WHERE id = %(id)s", {"id": freeze})
+
+
 def known_things(conn: Connection, freeze: str) -> frozenset[str]:
     """What was there when it was frozen, as 'schema.name'."""
     row = conn.execute("SELECT things FROM toolkit.freeze WHERE id = %(id)s", {"id": freeze}).fetchone()
@@ -273,10 +282,10 @@ def _there(conn: Connection) -> bool:
 
 
 def _frozen(row: Sequence[Any]) -> Frozen:
-    schemas, application, exempt, closed, stages = row[8:]
+    schemas, application, exempt, closed, stages = row[9:]
     scope = Scope(tuple(schemas), tuple(application), tuple(exempt), _stages_from_text(stages))
-    id, incident, plan, by, since, settled_at, state, lifted_at = row[:8]
-    return Frozen(id, incident, plan, by, since, settled_at, state, lifted_at, scope, tuple(closed))
+    id, incident, plan, by, since, settled_at, proved_at, state, lifted_at = row[:9]
+    return Frozen(id, incident, plan, by, since, settled_at, proved_at, state, lifted_at, scope, tuple(closed))
 
 
 def _stages_to_text(stages: Stages) -> list[str]:

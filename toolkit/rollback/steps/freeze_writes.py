@@ -1,7 +1,7 @@
 """Stopping writes, and giving them back by stages, as steps of a plan.
 
-A freeze is done once its plan has one that is settled, lifted or not: a plan that was finished and is looked at again
-must not freeze a second time. Undoing lifts it, and then it is not done any more.
+A freeze is done once its plan has one that is settled and proved, lifted or not: a plan that was finished and is looked
+at again must not freeze a second time. Undoing lifts it, and then it is not done any more.
 """
 
 from toolkit.checks import Outcome
@@ -13,12 +13,15 @@ from toolkit.rollback.freeze import (
     freeze_writes,
     frozen,
     look_released,
+    proved,
     release_writes,
     scope_of,
     writable,
 )
 from toolkit.rollback.plan import FreezeWrites, ReleaseWrites
 from toolkit.rollback.steps.doing import Doing, Standing, Surroundings
+
+WATCH_S = 1.0
 
 
 class FreezingWrites(Doing):
@@ -39,6 +42,8 @@ class FreezingWrites(Doing):
             return Standing(False, f"{there}, for plan {there.plan}" if there else "nothing is frozen")
         if freeze.settled_at is None:
             return Standing(False, f"{freeze}; who had begun to write may not have ended yet")
+        if freeze.state == "frozen" and freeze.proved_at is None:
+            return Standing(False, f"{freeze}; that nothing writes was not seen yet")
         if freeze.state == "frozen" and (open_to := writable(self._database, freeze)):
             return Standing(False, f"{freeze}; {open_to} write privileges were granted since")
         return Standing(True, f"{freeze}; lifted" if freeze.lifted_at else str(freeze))
@@ -62,7 +67,23 @@ class FreezingWrites(Doing):
             "settle_s": round(stopped.settle_s, 4),
         }
         around.tell("writes.frozen", told)
-        return "; ".join([str(stopped), *stopped.holes])
+        return "; ".join([str(stopped), self._prove(), *stopped.holes])
+
+    def _prove(self) -> str:
+        """See that nothing writes, and say how. Raises RollbackError where something does; unknown is told."""
+        around = self.around
+        around.advance("watching whether anything writes", 0, None)
+        results = proved(around.systems, watch_s=0 if around.rehearsal else WATCH_S, guard=around.fence.guard)
+        around.tell("writes.proved", {each.name: [each.outcome.value, each.evidence] for each in results})
+        if wrong := [each for each in results if each.outcome is Outcome.FAIL]:
+            raise RollbackError(
+                "Writes are frozen, and yet: " + "; ".join(f"{each.name}: no, {each.evidence}" for each in wrong),
+                target=self._database.target,
+                state=self.state(),
+                next="find who writes and stop it, or exempt it (freeze_exempt_roles in playbook.toml); then go on",
+            )
+        unseen = [each.name for each in results if each.outcome is Outcome.UNKNOWN]
+        return f"{len(results) - len(unseen)} proofs hold" + (f", unknown: {'; '.join(unseen)}" if unseen else "")
 
     def state(self) -> str:
         return state_of_writes(self.around)
