@@ -175,6 +175,11 @@ class PostgresServer:
                 return
         raise DatabaseError("No free port could be had on 127.0.0.1", state="nothing runs", next="end what holds them")
 
+    @property
+    def running(self) -> bool:
+        """Whether the server that was started is still there."""
+        return self._process is not None and self._process.poll() is None
+
     def stop(self, *, immediately: bool = False) -> None:
         """Stop in order (sessions are ended, data is written), or at once as a crash would. Safe to repeat."""
         if self._process is None:

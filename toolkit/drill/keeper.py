@@ -7,6 +7,7 @@ its lifeline, so that `kill -9` of the keeper ends them too; the folder that it 
 of any sandbox.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -39,6 +40,7 @@ LIVE_VERSION = 8
 PLATFORM_WITHIN_S = 30.0
 MONITOR_WITHIN_S = 30.0
 END_WITHIN_S = 8.0
+SUPERVISED_EVERY_S = 0.2
 PROJECT, TEAM = "prj_churn_saver", "team_churn_saver"
 
 
@@ -211,6 +213,12 @@ class Keeper:
         self.children[name] = child
         return child
 
+    def supervise(self) -> None:
+        """Start PostgreSQL again when it died, as whoever runs it in production does. It may take several tries."""
+        if self.server is not None and not self.server.running:
+            with contextlib.suppress(ToolkitError):
+                self.server.start()
+
     def end(self) -> None:
         """Stop every part and remove the folder. Safe to repeat."""
         self.lifeline.cut()
@@ -253,7 +261,8 @@ def main() -> None:
         keeper.start()
         up.set()
         say("ready", ready=True)
-        ended.wait()
+        while not ended.wait(SUPERVISED_EVERY_S):
+            keeper.supervise()
     except Exception as error:
         said = error.what if isinstance(error, ToolkitError) else f"{type(error).__name__}: {error}"
         say("failed", failed=said)

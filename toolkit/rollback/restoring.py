@@ -6,11 +6,13 @@ It reads the target and the backups, in bounded time, and changes nothing.
 from collections.abc import Sequence
 from pathlib import Path
 
+from toolkit.adapters.postgres import Connection
 from toolkit.adapters.systems import Systems
 from toolkit.clock import utc_now
 from toolkit.errors import RollbackError
 from toolkit.incident import Incident
 from toolkit.rollback.damage import Damage
+from toolkit.rollback.merge import propose_damage
 from toolkit.rollback.plan import Plan, Way
 from toolkit.rollback.restore.planner import plan_restore
 from toolkit.rollback.restore.source_reading import Source
@@ -18,6 +20,7 @@ from toolkit.rollback.restore.sources import Damaged, candidates, choose, damage
 from toolkit.rollback.restore.survey import survey_schemas
 from toolkit.rollback.restore.ways import choose_way
 from toolkit.rollback.situation import Situation
+from toolkit.rollback.sql_lexer import SqlError, Statement
 from toolkit.verify.fingerprints import OWN_SCHEMA
 
 NEWEST = "newest"
@@ -51,7 +54,7 @@ def restore_plan(
     schemas = [schema for schema in names.schemas if schema != OWN_SCHEMA]
     with systems.database.reading(within_ms=READ_WITHIN_MS) as conn:
         survey = survey_schemas(conn, schemas)
-    proposed, told = _damage(systems, situation)
+        proposed, told = _damage(conn, situation, schemas)
     return plan_restore(
         situation,
         chosen,
@@ -72,5 +75,33 @@ def _source(systems: Systems, incident: Incident, situation: Situation, source: 
     return choose(found, damaged, target=systems.target.name)
 
 
-def _damage(systems: Systems, situation: Situation) -> tuple[tuple[Damage, ...], tuple[str, ...]]:
-    return (), ()
+def _damage(
+    conn: Connection, situation: Situation, schemas: Sequence[str]
+) -> tuple[tuple[Damage, ...], tuple[str, ...]]:
+    """What is proposed as damage, with the evidence as sentences: by the migrations since the last verified version,
+    and by who wrote most of a table's rows since then. Whoever carries the plan out confirms it."""
+    stable = situation.stable[0] if situation.stable else None
+    statements = [
+        statement for migration in _unverified(situation, stable.version if stable else None) for statement in migration
+    ]
+    xid = stable.baseline.get("xid") if stable else None
+    proposals = propose_damage(conn, schemas, statements, not_before=str(xid) if xid else None)
+    if xid is None and not statements:
+        return (), ()
+    told = tuple(f"Damage to {each.damage.table}: {' '.join(each.evidence)}" for each in proposals)
+    return tuple(each.damage for each in proposals), told
+
+
+def _unverified(situation: Situation, stable: int | None) -> list[list[Statement]]:
+    """The statements of each up that was applied since the last verified version."""
+    folder, state = situation.folder, situation.state
+    if folder is None or state is None or state.version is None or stable is None:
+        return []
+    ups = [migration.up for migration in reversed(folder.between(stable, state.version)) if migration.up]
+    found = []
+    for up in ups:
+        try:
+            found.append(up.statements)
+        except SqlError:
+            continue
+    return found

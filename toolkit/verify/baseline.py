@@ -24,6 +24,7 @@ from toolkit.verify.steady import SteadyWindow
 SETTLED_AFTER = timedelta(seconds=10)  # a transaction that began before then has committed
 SLICE = timedelta(hours=24)
 QUIET_ROWS = 2_000
+SNAPSHOTS_SINCE = 130_000  # pg_current_snapshot
 
 
 def measure_baseline(systems: Systems, window_s: float) -> dict[str, Any]:
@@ -66,7 +67,16 @@ def database_baseline(systems: Systems) -> Baseline:
             events=_events(conn, names),
             quiet=_quiet_tables(conn, names),
             shares={column: value_shares(conn, column) for column in names.watched_columns},
+            xid=_next_xid(conn),
         )
+
+
+def _next_xid(conn: Connection) -> str | None:
+    """None on servers before 13, which do not tell."""
+    if conn.info.server_version < SNAPSHOTS_SINCE:
+        return None
+    row = conn.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::xid::text").fetchone()
+    return str(row[0]) if row else None
 
 
 def _steady(traffic: Traffic) -> SteadyState:

@@ -54,7 +54,9 @@ class QuietRows(_Part):
 
 
 class Baseline(_Part):
-    """What a stable point keeps of normal times. Each part may be missing; what is missing cannot be compared."""
+    """What a stable point keeps of normal times. Each part may be missing; what is missing cannot be compared.
+
+    `xid` is the next transaction's, as `xmin` shows it: a row that was written since has it or a newer one."""
 
     measured_at: datetime | None = None
     migration_version: int | None = None
@@ -67,6 +69,7 @@ class Baseline(_Part):
     events: EventSlice | None = None
     quiet: Mapping[str, QuietRows] = {}
     shares: Mapping[str, Mapping[str, float]] = {}
+    xid: str | None = None
 
 
 @dataclass(frozen=True)
