@@ -4,6 +4,8 @@ A freeze is done once its plan has one that is settled and proved, lifted or not
 at again must not freeze a second time. Undoing lifts it, and then it is not done any more.
 """
 
+from dataclasses import replace
+
 from toolkit.checks import Outcome
 from toolkit.errors import RollbackError, ToolkitError
 from toolkit.rollback.freeze import (
@@ -22,6 +24,7 @@ from toolkit.rollback.plan import FreezeWrites, ReleaseWrites
 from toolkit.rollback.steps.doing import Doing, Standing, Surroundings
 
 WATCH_S = 1.0
+GIVE_UP_AFTER_S, LONGEST_PAUSE_S = 30.0, 1.0
 
 
 class FreezingWrites(Doing):
@@ -161,7 +164,13 @@ def state_of_writes(around: Surroundings) -> str:
 
 
 def _means(around: Surroundings) -> Means:
-    return Means(around.fence.guard, around.advance, around.patience, end_blockers=around.end_blockers)
+    """Writes go on while we wait, so it is not for as long as elsewhere."""
+    patience = replace(
+        around.patience,
+        give_up_after_s=min(around.patience.give_up_after_s, GIVE_UP_AFTER_S),
+        longest_pause_s=min(around.patience.longest_pause_s, LONGEST_PAUSE_S),
+    )
+    return Means(around.fence.guard, around.advance, patience, end_blockers=around.end_blockers)
 
 
 def _require_server(around: Surroundings) -> None:
