@@ -10,6 +10,7 @@ from typing import Any
 
 from toolkit.adapters.postgres import Connection, Database
 from toolkit.errors import DatabaseError, RollbackError
+from toolkit.rollback.freeze import frozen
 from toolkit.rollback.plan import Plan
 
 _TABLE = """
@@ -28,7 +29,9 @@ PREPARE_LOCK = 7_021_001
 
 @dataclass(frozen=True)
 class KeptPlan:
-    """A plan that was begun on this target. `outcome` is 'done' or 'aborted', None while neither is so. Times UTC."""
+    """A plan that was begun on this target. `outcome` is 'done', 'aborted' or 'superseded', None while it is none.
+
+    Times are UTC."""
 
     plan: Plan
     incident: str
@@ -102,20 +105,24 @@ def plan_to_resume(database: Database) -> KeptPlan:
     return found[0]
 
 
-def require_nothing_unfinished(database: Database, plan: Plan) -> None:
+def require_nothing_unfinished(database: Database, plan: Plan, incident: str) -> None:
     """RollbackError when another plan was begun here that has not ended: two half-done plans are worse than one.
 
-    A database that does not answer is no reason to refuse.
+    One of the same incident that holds no freeze is superseded: this plan was made from what is there now. A database
+    that does not answer is no reason to refuse.
     """
     try:
         others = [each for each in unfinished_plans(database) if each.plan.id != plan.id]
+        held = frozen(database) if others else None
     except DatabaseError:
         return
-    if others:
-        first = others[0]
+    for other in others:
+        if other.incident == incident and (held is None or held.plan != other.plan.id):
+            end_plan(database, other.plan, "superseded")
+            continue
         raise RollbackError(
-            f"Another rollback was begun here and has not ended: {first.plan.summary} (plan {first.plan.id}, incident "
-            f"{first.incident}, begun {first.begun_at:%Y-%m-%d %H:%M:%S} UTC)",
+            f"Another rollback was begun here and has not ended: {other.plan.summary} (plan {other.plan.id}, incident "
+            f"{other.incident}, begun {other.begun_at:%Y-%m-%d %H:%M:%S} UTC)",
             target=plan.target,
             state="nothing was done",
             next="go on with it (--resume) or give it up (--abort) first",

@@ -156,7 +156,7 @@ class _Run:
             done = tuple(StepResult(s.id, s.what, "done before", "the plan was finished") for s in self.plan.steps)
             return self._result(done)
         begun = progress is not None and not progress.finished and not progress.aborted
-        require_nothing_unfinished(self.systems.database, self.plan)
+        require_nothing_unfinished(self.systems.database, self.plan, self.incident.id)
         if self.plan.changes_database and self.plan.server is not None and not begun and not resumed:
             if not self.plan.backs_up:
                 require_backup(self.incident, self.plan.server)

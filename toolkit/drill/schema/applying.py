@@ -16,8 +16,10 @@ from toolkit.errors import DatabaseError, UsageError
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def migrate_up(conn: psycopg.Connection, to: int, folder: Path = MIGRATIONS) -> list[int]:
-    """Apply every migration of a folder above the recorded version up to `to`; the versions applied, oldest first.
+def migrate_up(conn: psycopg.Connection, to: int, folder: Path | None = None) -> list[int]:
+    """Apply every migration above the recorded version up to `to`; the versions applied, oldest first.
+
+    `folder` None: the service's own.
 
     `conn` is the schema owner's and idle. Every step is committed. Raises UsageError for an unknown or lower version
     and a connection in a transaction, DatabaseError for a dirty state table and for a migration that fails (the
@@ -25,7 +27,7 @@ def migrate_up(conn: psycopg.Connection, to: int, folder: Path = MIGRATIONS) -> 
     """
     if conn.info.transaction_status is not TransactionStatus.IDLE:
         raise UsageError("Migrations need a connection that is not inside a transaction", next="commit first")
-    files = _up_files(folder)
+    files = _up_files(folder or MIGRATIONS)
     with conn.transaction():
         current = _recorded_version(conn)
     if to not in files or to < current:
