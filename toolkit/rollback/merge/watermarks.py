@@ -155,25 +155,28 @@ def _some_gone(conn: Connection, table: Table, watermark: Watermark) -> bool:
 
 
 def _find_gone(conn: Connection, rules: Rules) -> int:
+    """Add the keys that only the restored side has. By a table of their own, which the server fills in parallel."""
     table = rules.table
+    name = sql.Identifier("pg_temp", f"toolkit_merge_{table.number}_gone")
     query = sql.SQL("""
-        INSERT INTO {pairs}
-        SELECT {keys}, false, true, true
+        CREATE TEMPORARY TABLE {gone} ON COMMIT DROP AS
+        SELECT {keys}
         FROM {restored} AS r
-        LEFT JOIN (SELECT {live_keys}, true AS here FROM {damaged} AS d) AS d ON {same_key}
-        WHERE d.here IS NULL
+        WHERE NOT EXISTS (SELECT FROM {damaged} AS d WHERE {same_key})
     """).format(
-        pairs=table.pairs,
-        keys=sql.SQL(", ").join(sql.SQL("r.{}").format(column.identifier) for column in table.keys),
-        restored=table.restored,
-        live_keys=sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(rules.live(column), name)
-            for column, name in zip(table.keys, _keys(table), strict=True)
+        gone=unqualified(table, "_gone"),
+        keys=sql.SQL(", ").join(
+            sql.SQL("r.{} AS {}").format(column.identifier, key)
+            for column, key in zip(table.keys, _keys(table), strict=True)
         ),
+        restored=table.restored,
         damaged=table.damaged,
-        same_key=_same(table, "d", "r"),
+        same_key=sql.SQL(" AND ").join(
+            sql.SQL("{} = r.{}").format(rules.live(column), column.identifier) for column in table.keys
+        ),
     )
-    found = conn.execute(query).rowcount
+    found = make_temporary(conn, name, query)
+    conn.execute(sql.SQL("INSERT INTO {} SELECT *, false, true, true FROM {}").format(table.pairs, name))
     conn.execute(sql.SQL("ANALYZE {}").format(table.pairs))
     return found
 
