@@ -1,0 +1,168 @@
+"""A plan is tried on a copy first, gone on with from elsewhere, or given up, and leaves nobody locked out."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rollback_rig import UNREHEARSED, Rig, deployments_of
+from stand_in import StandIn
+
+from toolkit.checks import Outcome
+from toolkit.drill.database import ServiceDatabase
+from toolkit.drill.schema import MIGRATIONS
+from toolkit.errors import RollbackError, UsageError
+from toolkit.incident import Incident
+from toolkit.playbook import Severity
+from toolkit.rollback import carry_out
+from toolkit.rollback.freeze import frozen
+from toolkit.rollback.kept_plan import end_plan, keep_plan, unfinished_plans
+from toolkit.rollback.plan import FreezeWrites, Plan, Step
+from toolkit.rollback.rehearsal import rehearse, rehearse_if_needed
+from toolkit.rollback.resuming import abort, plan_begun
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    running = StandIn.start(tmp_path_factory.mktemp("platform"))
+    running.serving()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def deployments(platform: StandIn) -> dict[int, str]:
+    return deployments_of(platform)
+
+
+@pytest.fixture
+def rig(
+    platform: StandIn, deployments: dict[int, str], churn_database: ServiceDatabase, tmp_path: Path
+) -> Iterator[Rig]:
+    """Schema 9 with its build live, backed up, in an incident."""
+    made = Rig(churn_database, platform, Incident(tmp_path / "incident"), deployments)
+    made.incident.folder.mkdir()
+    made.incident.open(Severity.P0, ["it breaks"], actor="monitor")
+    made.set_up(9, 9)
+    made.back_up()
+    yield made
+    made.close()
+
+
+def freeze_step() -> Step:
+    return Step("freeze-writes", FreezeWrites(), "freeze", "why", "expected", "verify", "undo")
+
+
+def with_freeze(plan: Plan) -> Plan:
+    """The same plan behind a freeze that nothing of it lifts."""
+    return replace(plan, steps=(freeze_step(), *plan.steps))
+
+
+class TestRehearsing:
+    def test_it_runs_on_a_copy_and_leaves_the_target_as_it_is(self, rig: Rig) -> None:
+        plan = rig.plan(migration_target=8)
+        made = rehearse(plan, rig.systems, rig.incident, actor="tester")
+        assert made.outcome is Outcome.PASS, made.verdict
+        down = next(each for each in made.steps if each.step == "run-down-9")
+        assert any("AccessExclusiveLock on public.recovery_cases" in lock for lock in down.locks)
+        assert rig.state_table() == [(9, False)] and rig.live() == rig.deployments[9]
+        told = rig.entries("rehearsal.made")[-1].data
+        assert told["plan"] == plan.id and told["outcome"] == "pass"
+        done = carry_out(plan, rig.systems, rig.incident, actor="tester", execute=True)
+        assert [each.outcome for each in done.steps] == ["done", "done"]
+
+    def test_a_plan_that_fails_there_is_not_carried_out(self, rig: Rig, tmp_path: Path) -> None:
+        rig.migrations = tmp_path / "migrations"
+        shutil.copytree(MIGRATIONS, rig.migrations)
+        (rig.migrations / "009_classify_failures.down.sql").write_text("ALTER TABLE nowhere DROP COLUMN x;")
+        plan = rig.plan(migration_target=8)
+        made = rehearse(plan, rig.systems, rig.incident, actor="tester")
+        assert made.outcome is Outcome.FAIL and "nowhere" in made.verdict
+        with pytest.raises(RollbackError, match="failed on the copy"):
+            carry_out(plan, rig.systems, rig.incident, actor="tester", execute=True, no_rehearsal="I insist")
+        assert rig.state_table() == [(9, False)]
+
+    def test_a_down_that_leaves_something_behind_is_found_before_it_runs(self, rig: Rig, tmp_path: Path) -> None:
+        rig.migrations = tmp_path / "migrations"
+        shutil.copytree(MIGRATIONS, rig.migrations)
+        down = rig.migrations / "009_classify_failures.down.sql"
+        down.write_text(down.read_text().replace("DROP TYPE failure_category;", ""))
+        made = rehearse(rig.plan(migration_target=8), rig.systems, rig.incident, actor="tester")
+        assert made.outcome is Outcome.FAIL and "failure_category" in made.verdict
+
+    def test_a_budget_leaves_the_choice_to_the_operator(self, rig: Rig) -> None:
+        plan = rig.plan(migration_target=8)
+        with pytest.raises(RollbackError, match="1 s are allowed") as raised:
+            rehearse(plan, rig.systems, rig.incident, actor="tester", budget_s=1)
+        assert "--no-rehearsal REASON" in str(raised.value)
+
+    def test_without_a_rehearsal_a_reason_is_wanted_and_journaled(self, rig: Rig) -> None:
+        plan = rig.plan(migration_target=8)
+        with pytest.raises(RollbackError, match="was not tried on a copy"):
+            carry_out(plan, rig.systems, rig.incident, actor="tester", execute=True)
+        assert not rig.entries("step.begun")
+        carry_out(plan, rig.systems, rig.incident, actor="tester", execute=True, no_rehearsal="no time")
+        assert [entry.data["why"] for entry in rig.entries("rehearsal.skipped")] == ["no time"]
+
+    def test_the_application_alone_has_nothing_to_rehearse(self, rig: Rig) -> None:
+        rig.go_live(8)
+        plan = rig.plan(deployment=rig.deployments[7])
+        assert "nothing to rehearse" in rehearse_if_needed(plan, rig.systems, rig.incident, actor="t").verdict
+
+
+class TestGoingOnAndGivingUp:
+    def test_another_machine_goes_on_from_what_the_target_holds(self, rig: Rig, tmp_path: Path) -> None:
+        plan = rig.plan(migration_target=8)
+        keep_plan(rig.systems.database, plan, rig.incident.id)
+        elsewhere = Incident(tmp_path / "another-machine")
+        elsewhere.folder.mkdir()
+        found = plan_begun(rig.systems, elsewhere)
+        assert found.id == plan.id
+        with pytest.raises(RollbackError, match="Another rollback was begun here"):
+            other = replace(plan, summary="another", steps=plan.steps[-1:])
+            carry_out(other, rig.systems, elsewhere, actor="b", execute=True, no_rehearsal=UNREHEARSED)
+        done = carry_out(found, rig.systems, elsewhere, actor="b", execute=True, resumed=True)
+        assert [each.outcome for each in done.steps] == ["done", "done"]
+        assert rig.state_table() == [(8, False)] and unfinished_plans(rig.systems.database) == []
+
+    def test_nothing_begun_is_said(self, rig: Rig) -> None:
+        with pytest.raises(RollbackError, match="No rollback was begun here"):
+            plan_begun(rig.systems, rig.incident)
+        plan = rig.plan(migration_target=8)
+        keep_plan(rig.systems.database, plan, "x")
+        end_plan(rig.systems.database, plan, "done")
+        with pytest.raises(RollbackError, match="No rollback was begun here"):
+            plan_begun(rig.systems, rig.incident)
+
+    def test_giving_up_lifts_the_freeze_and_undoes_what_it_can(self, rig: Rig, tmp_path: Path) -> None:
+        rig.migrations = tmp_path / "migrations"
+        shutil.copytree(MIGRATIONS, rig.migrations)
+        (rig.migrations / "009_classify_failures.down.sql").write_text("ALTER TABLE nowhere DROP COLUMN x;")
+        plan = with_freeze(rig.plan(migration_target=8))
+        with pytest.raises(RollbackError, match="nowhere"):
+            carry_out(plan, rig.systems, rig.incident, actor="a", execute=True, no_rehearsal=UNREHEARSED)
+        assert frozen(rig.systems.database) is not None and rig.live() == rig.deployments[8]
+        ended = abort(plan_begun(rig.systems, rig.incident), rig.systems, rig.incident, actor="a")
+        assert ended.whole
+        assert {each.step: each.outcome for each in ended.steps} == {
+            "run-down-9": "was not done",
+            "point-production": "undone",
+            "freeze-writes": "undone",
+        }
+        assert frozen(rig.systems.database) is None and rig.live() == rig.deployments[9]
+        assert rig.state_table() == [(9, False)] and unfinished_plans(rig.systems.database) == []
+
+    def test_what_cannot_be_undone_is_left_and_said(self, rig: Rig) -> None:
+        plan = with_freeze(rig.plan(migration_target=8))
+        carry_out(plan, rig.systems, rig.incident, actor="a", execute=True, no_rehearsal=UNREHEARSED)
+        ended = abort(plan, rig.systems, rig.incident, actor="a")
+        outcomes = {each.step: each.outcome for each in ended.steps}
+        assert outcomes["run-down-9"] == "left as it is" and outcomes["freeze-writes"] == "undone"
+        assert frozen(rig.systems.database) is None and rig.state_table() == [(8, False)]
+
+    def test_production_wants_its_name_for_giving_up_too(self, rig: Rig) -> None:
+        plan = rig.plan(migration_target=8)
+        production = replace(rig.systems, target=rig.systems.target.model_copy(update={"production": True}))
+        with pytest.raises(UsageError, match="Production wants"):
+            abort(plan, production, rig.incident, actor="a")
