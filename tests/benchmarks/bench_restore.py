@@ -114,12 +114,9 @@ def by_script(database: ServiceDatabase, dump: Path) -> Measured:
     client.start()
     time.sleep(0.5)
     began = time.monotonic()
-    subprocess.run(
-        [database.server.binaries.program("psql"), "-X", "-q", "-o", os.devnull, database.admin_url],
-        stdin=dump.open("rb"),
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
+    words = [database.server.binaries.program("psql"), "-X", "-q", "-o", os.devnull, database.admin_url]
+    with dump.open("rb") as content:
+        subprocess.run(words, stdin=content, stderr=subprocess.DEVNULL, check=False)
     seconds = time.monotonic() - began
     client.end()
     return Measured(seconds, client.longest_gap_s, lost(database, client))

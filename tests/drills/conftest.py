@@ -26,7 +26,11 @@ class FinishedDrill:
 
 
 def _run(folder: Path, seed: int) -> FinishedDrill:
-    argv = [str(Path(sys.executable).parent / "toolkit"), "drill", "run", "breaking-migration"]
+    return _run_scenario("breaking-migration", folder, seed)
+
+
+def _run_scenario(name: str, folder: Path, seed: int) -> FinishedDrill:
+    argv = [str(Path(sys.executable).parent / "toolkit"), "drill", "run", name]
     argv += ["--seed", str(seed), "--out", str(folder), "--json"]
     done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=280, check=False)
     printed = json.loads(done.stdout) if done.stdout.strip() else {}
@@ -37,6 +41,12 @@ def _run(folder: Path, seed: int) -> FinishedDrill:
 def run_drill() -> Callable[[Path, int], FinishedDrill]:
     """Runs a drill into a folder with a seed, as a user would."""
     return _run
+
+
+@pytest.fixture(scope="session")
+def run_scenario() -> Callable[[str, Path, int], FinishedDrill]:
+    """The same for any scenario."""
+    return _run_scenario
 
 
 @pytest.fixture(scope="session")

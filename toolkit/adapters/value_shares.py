@@ -38,7 +38,9 @@ def value_shares(conn: Connection, column: str) -> Shares:
         ORDER BY 2 DESC
         """
     ).format(column=sql.Identifier(name), table=relation(table))
-    counts: dict[str, int] = dict(conn.execute(query, {"sampled": SAMPLED_ROWS, "rows": rows, "most": 2 * SAMPLED_ROWS}).fetchall())
+    counts: dict[str, int] = dict(
+        conn.execute(query, {"sampled": SAMPLED_ROWS, "rows": rows, "most": 2 * SAMPLED_ROWS}).fetchall()
+    )
     total = sum(counts.values())
     common = {value: count / total for value, count in list(counts.items())[:COMMON]}
     rest = 1.0 - sum(common.values())

@@ -223,9 +223,9 @@ SELECT holders.pid, coalesce(application_name, 'a prepared transaction'), coales
            WHEN a.pid IS NULL THEN 'it is no session: a prepared transaction'
            WHEN backend_type = 'autovacuum worker' AND query LIKE '%%(to prevent wraparound)%%'
                THEN 'it prevents a wraparound of transaction numbers'
+           WHEN rolsuper THEN 'it is a superuser''s'
            WHEN backend_type = 'walsender' OR rolreplication THEN 'it is replication'
            WHEN backend_type <> 'client backend' AND backend_type <> 'autovacuum worker' THEN 'it is the server''s own'
-           WHEN rolsuper THEN 'it is a superuser''s'
            WHEN a.pid = %(ours)s OR (usesysid = (SELECT oid FROM pg_roles WHERE rolname = session_user)
                 AND application_name = current_setting('application_name')) THEN 'it is the toolkit''s own'
            ELSE ''

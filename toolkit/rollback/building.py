@@ -42,13 +42,15 @@ class Building:
     def up(self, folder: MigrationFolder, above: int | None, version: int | None) -> None:
         """Run the ups above `above` up to `version`, and write the state table. Stops at one that cannot be built."""
         wanted = [] if version is None else list(reversed(folder.between(above, version)))
+        built: Migration | None = None
         for at, migration in enumerate(wanted):
-            if not (wrong := self._apply(migration)):
-                self._record(folder, migration)
-            else:
+            if wrong := self._apply(migration):
                 later = f"; {', '.join(each.label for each in wanted[at + 1 :])} not tried" if wanted[at + 1 :] else ""
                 self.problems.append(f"migration {migration.label} could not be built: {wrong}{later}")
-                return
+                break
+            built = migration
+        if built is not None:
+            self._record(folder, built)
 
     def _record(self, folder: MigrationFolder, migration: Migration) -> None:
         """Say so in the state table, where it is golang-migrate's: other tools make theirs in their own ways."""

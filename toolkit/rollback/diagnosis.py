@@ -26,7 +26,7 @@ from toolkit.rollback.half_applied import Found, Prefix, Verdict, find
 from toolkit.rollback.inverse import changes
 from toolkit.rollback.migrations import Migration, MigrationFolder, Script, read_folder
 from toolkit.rollback.recording import Recording, recording
-from toolkit.rollback.scratch import Built, Scratch, scratch_server
+from toolkit.rollback.scratch import Scratch, scratch_server
 from toolkit.rollback.sql_lexer import SqlError, cut
 from toolkit.rollback.state_tables import read_recorded
 from toolkit.verify.fingerprints import OWN_SCHEMA, SchemaSignature
@@ -71,7 +71,7 @@ class Diagnosis:
 
     def heading(self) -> str:
         """Markdown: one sentence, and what to do."""
-        counts = f"{len(self.present)} objects are there, {len(self.absent)} are not, {len(self.between)} are half done"
+        counts = f"Objects: {len(self.present)} there, {len(self.absent)} not there, {len(self.between)} half done"
         lines = [f"### Migration {self.label} ({self.name}) is {self.verdict}", ""]
         lines.append(
             f"{counts}." if self.verdict is not Verdict.UNKNOWN else f"{_joined(self.problems or self.unknown)}."
@@ -140,14 +140,15 @@ class _Bench:
 
     def __init__(self, scratch: Scratch, ground: Groundwork, folder: MigrationFolder, below: int | None) -> None:
         self._scratch, self._ground, self._folder, self._below = scratch, ground, folder, below
+        self._before = f"before_{secrets.token_hex(4)}"
 
     def diagnosed(self, base: Diagnosis, script: Script, live: SchemaSignature) -> Diagnosis:
-        built = self._built("stepwise")
+        built = build_alike(self._scratch, self._ground, self._folder, self._below, self._before)
         if any(each.startswith("migration ") and "could not be built" in each for each in built.problems):
             return replace(base, problems=built.problems)
         before = self._signature(built.database)
         try:
-            prefixes = self._prefixes(built.database, script)
+            prefixes = self._prefixes(self._copy("stepwise"), script)
         except DatabaseError as error:
             said = f"migration {base.label} could not be run on the scratch server: {error.what}"
             return replace(base, problems=(*built.problems, said))
@@ -180,7 +181,7 @@ class _Bench:
 
     def _tried(self, found: Found, prefixes: Sequence[Prefix], statements: Sequence[str]) -> SchemaSignature | None:
         """The schema after these statements, run on one that is like the live one; None where they fail."""
-        database = self._built("tried").database
+        database = self._copy("tried")
         try:
             with database.singly(lock_within_ms=0) as conn:
                 become(conn, self._ground.owner)
@@ -192,9 +193,9 @@ class _Bench:
             return None
         return self._signature(database)
 
-    def _built(self, what: str) -> Built:
-        name = f"{what}_{secrets.token_hex(4)}"
-        return build_alike(self._scratch, self._ground, self._folder, self._below, name)
+    def _copy(self, what: str) -> Database:
+        """A database with the schema before the migration."""
+        return self._scratch.copied(self._before, f"{what}_{secrets.token_hex(4)}")
 
     def _signature(self, database: Database) -> SchemaSignature:
         with database.reading(within_ms=READ_WITHIN_MS) as conn:

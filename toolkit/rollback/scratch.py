@@ -152,6 +152,12 @@ class Scratch:
         seconds = built.seconds + time.monotonic() - began
         return Built(built.database, tuple(building.problems), seconds, tuple(building.notes))
 
+    def copied(self, source: str, name: str) -> Database:
+        """A copy of one of its databases, in which nobody is just now; quicker than building it again."""
+        with self.database(_MAINTENANCE).singly() as conn:
+            conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(source)))
+        return self.database(name)
+
     def _extend(self, database: Database, wanted: Sequence[Extension]) -> tuple[list[str], list[str], list[str]]:
         """Create extensions. What is missing, what differs, and the schemas that had to be made for them."""
         missing: list[str] = []

@@ -65,7 +65,7 @@ def fingerprint(
     that are not there.
     """
     chosen = tuple(columns) if columns is not None else columns_of(conn, table)
-    query = sql.SQL("SELECT count(*), coalesce(sum(({row})::numeric), 0)::text FROM {table} WHERE {where}").format(
+    query = sql.SQL("SELECT count(*), coalesce(sum({row}), 0)::text FROM {table} WHERE {where}").format(
         row=row_hash(conn, table, chosen), table=relation(table), where=where or sql.SQL("true")
     )
     pin(conn)

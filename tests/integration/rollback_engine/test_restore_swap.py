@@ -31,8 +31,8 @@ CREATE TABLE public.readings_2026 PARTITION OF public.readings FOR VALUES FROM (
 CREATE DOMAIN public.share AS numeric CHECK (VALUE BETWEEN 0 AND 1);
 CREATE TYPE public.mood AS ENUM ('good', 'bad');
 CREATE TABLE public.notes (
-    id serial PRIMARY KEY, mood public.mood NOT NULL DEFAULT 'good', part public.share, parent int REFERENCES public.notes,
-    doubled int GENERATED ALWAYS AS (1 + 1) STORED
+    id serial PRIMARY KEY, mood public.mood NOT NULL DEFAULT 'good', part public.share,
+    parent int REFERENCES public.notes, doubled int GENERATED ALWAYS AS (1 + 1) STORED
 );
 CREATE FUNCTION public.moods(public.mood) RETURNS bigint LANGUAGE sql STABLE
     RETURN (SELECT count(*) FROM public.notes WHERE mood = $1);
@@ -62,6 +62,17 @@ def rig(origin: Origin, tmp_path: Path) -> Iterator[RestoreRig]:
     for made in clone(origin, tmp_path):
         damage_settings(made)
         yield made
+
+
+@pytest.fixture(scope="module")
+def dumps(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Dumps as others make them: plain, custom, and one of a single table."""
+    folder, server = tmp_path_factory.mktemp("dumps"), origin.database.server
+    ours = ["-n", "public", "-n", "pgboss"]
+    for name, words in {"plain.sql": ours, "custom.dump": ["-Fc", *ours], "other.sql": ["-t", "public.notes"]}.items():
+        program = server.binaries.program("pg_dump")
+        subprocess.run([program, *words, "-f", folder / name, origin.database.admin_url], check=True)
+    return folder
 
 
 def signature(rig: RestoreRig) -> SchemaSignature:
@@ -244,23 +255,47 @@ class TestRefused:
         assert self.production(rig) == before
 
     @pytest.mark.parametrize("way", ["schemas", "databases"])
-    def test_a_plain_dump_stops_at_its_first_error(self, rig: RestoreRig, way: Way, tmp_path: Path) -> None:
+    def test_a_plain_dump_stops_at_its_first_error(
+        self, rig: RestoreRig, way: Way, dumps: Path, tmp_path: Path
+    ) -> None:
         ready(rig, way)
         before = self.production(rig)
-        dump = tmp_path / "dump.sql"
-        dump.write_text("CREATE TABLE public.events (id int);\nSELECT broken;\nDROP TABLE public.events;\n")
+        dump = tmp_path / "broken.sql"
+        text = (dumps / "plain.sql").read_text()
+        dump.write_text(text.replace("CREATE TABLE public.notes", "SELECT broken;\nCREATE TABLE public.notes", 1))
         with pytest.raises(BackupError, match="psql stopped"):
             rig.beside(way, dump).act()
         assert self.production(rig) == before
         assert not rig.beside(way, dump).look().done
 
-    def test_a_dump_of_something_else(self, rig: RestoreRig, tmp_path: Path) -> None:
+    def test_a_dump_that_ends_in_the_middle(self, rig: RestoreRig, dumps: Path, tmp_path: Path) -> None:
         before = self.production(rig)
-        dump = tmp_path / "other.sql"
-        dump.write_text("CREATE TABLE public.songs (id int);\n")
-        with pytest.raises(BackupError, match="not of this service"):
-            rig.beside("schemas", dump).act()
+        for name in ("plain.sql", "custom.dump"):
+            cut = tmp_path / name
+            cut.write_bytes((dumps / name).read_bytes()[:-4000])
+            with pytest.raises(BackupError):
+                rig.beside("schemas", cut).act()
         assert self.production(rig) == before
+
+    def test_a_dump_of_something_else(self, rig: RestoreRig, dumps: Path) -> None:
+        before = self.production(rig)
+        with pytest.raises(BackupError, match="not of this service"):
+            rig.beside("schemas", dumps / "other.sql").act()
+        assert self.production(rig) == before
+
+
+@pytest.mark.parametrize(("name", "way"), [("plain.sql", "schemas"), ("custom.dump", "databases")])
+def test_a_dump_of_others_comes_in_like_ours(rig: RestoreRig, dumps: Path, name: str, way: Way) -> None:
+    ready(rig, way)
+    before = signature(rig)
+    with Clients(rig.database) as clients:
+        clients.wait_for(10)
+        rig.beside(way, dumps / name).act()
+        rig.swap(way, dumps / name).act()
+        clients.wait_for(10)
+    assert lost(rig, clients) == []
+    assert rig.query(RIGHT) == [(0,)]
+    assert difference(before, signature(rig)) == []
 
 
 # At the entry of a function, or with ! after it: before anything, half-way, when all is done but said.

@@ -1,0 +1,21 @@
+"""Every scenario is found, answered as its file says, proved, and costs no acknowledged write."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from toolkit.drill.scenario import load_scenario, scenario_names
+
+DEFAULT = "breaking-migration"  # `test_drill` runs it
+
+
+@pytest.mark.parametrize("name", [name for name in scenario_names() if name != DEFAULT])
+def test_it_is_healed_and_nothing_is_lost(name: str, run_scenario, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    done = run_scenario(name, folder, 1)
+    assert done.exit_code == 0, done.said[-2000:]
+    score = json.loads((folder / "score.json").read_text())
+    assert (score["outcome"], score["verified"], score["lost"]) == ("resolved", True, 0)
+    assert score["severity"] == load_scenario(name).severity
+    assert score["acknowledged"] > 200 and score["time_to_detect_s"] > 0
