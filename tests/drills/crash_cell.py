@@ -1,4 +1,4 @@
-"""One cell of the crash matrix: a sandbox under traffic, a fault, a rollback that is hit, and the rollback gone on with.
+"""One cell of the crash matrix: a sandbox under traffic, a fault, a rollback that is hit, and gone on with.
 
 What it looks at afterwards does not come from the code under test alone: the ledger of the senders, the catalog, the
 state table, and what the journal holds.
