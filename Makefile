@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 SEED   ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help drill test test-quick test-clients lab bench example lint lock clean
+.PHONY: help drill test test-quick test-clients lab soak bench example lint lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +35,10 @@ test-clients: $(STAMP) ## drive the platform's stand-in with the official Vercel
 lab: $(STAMP) ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_OPTIONS)
 
-bench: $(STAMP) ## time the default drill and the notebooks' overhead
+soak: $(STAMP) ## every cell of the crash matrix, as a table: half an hour
+	@$(BIN)/python tests/drills/crash_cell.py
+
+bench: $(STAMP) ## time drills, backups, restores and migrations, each beside what it is compared with
 	@$(BIN)/python -m pytest tests/benchmarks/bench_*.py -q -s -p no:cacheprovider -o addopts= --timeout=1800
 
 example: $(STAMP) ## write reports/example anew from a drill (a picture too, where chromium is there)
