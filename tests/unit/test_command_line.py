@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.cli import main
+from toolkit.drill.scenario import scenario_names
 from toolkit.journal import Journal
 
 SOURCE = Path(__file__).parents[2] / "playbook.toml"
@@ -28,7 +29,7 @@ def run(capsys: pytest.CaptureFixture[str]):
 def test_an_unknown_scenario_is_named_with_those_that_are_known(run) -> None:
     code, out, err = run("drill", "run", "breaking-migratoin", "--json")
     assert code == 2 and "breaking-migration" in err
-    assert json.loads(out)["next"] == "use one of: breaking-migration"
+    assert json.loads(out)["next"] == f"use one of: {', '.join(scenario_names())}"
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,6 @@ def test_an_error_is_told_without_what_it_held() -> None:
 
 
 def test_a_database_that_is_away_is_503_and_one_that_refuses_is_500() -> None:
-    assert answer_to(psycopg.OperationalError()).status_code == 503
-    assert answer_to(psycopg.errors.CheckViolation()).status_code == 500
-    assert answer_to(KeyError()).status_code == 500
+    assert answer_to(psycopg.OperationalError(), "POST").status_code == 503
+    assert answer_to(psycopg.errors.CheckViolation(), "POST").status_code == 500
+    assert answer_to(KeyError(), "GET").status_code == 500

@@ -8,7 +8,7 @@ and nothing is done twice, because each step asks the target. Without `execute` 
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,6 +28,8 @@ from toolkit.rollback.progress import Progressing
 from toolkit.rollback.rehearsed import require_rehearsal
 from toolkit.rollback.steps import Doing, Surroundings, doing_of
 from toolkit.rollback.steps.doing import NO_FENCE, Advance, Fence, no_advance
+
+INSIST_S, INSIST_EVERY_S = 15.0, 0.25
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,7 @@ class _Run:
             seconds = round(time.monotonic() - self.began, 3)
             self._journal(DONE, {"seconds": seconds, "steps": [result.step for result in results]})
             self._keep_head()
-            with contextlib.suppress(DatabaseError):
-                end_plan(self.systems.database, self.plan, "done")
+            _insist(lambda: end_plan(self.systems.database, self.plan, "done"))
         return self._result(results)
 
     @contextlib.contextmanager
@@ -204,8 +205,7 @@ class _Run:
             try:
                 yield lease
             finally:
-                with contextlib.suppress(DatabaseError):
-                    lease.release()
+                _insist(lease.release)
 
     def _carry_out(self, step: Step) -> StepResult:
         self.at, doing = step, self.doings[step.id]
@@ -289,6 +289,19 @@ class _Run:
     def _result(self, steps: tuple[StepResult, ...], command: str | None = None) -> RunResult:
         seconds = round(time.monotonic() - self.began, 3)
         return RunResult(self.plan, command is None, steps, utc_now(), seconds, command)
+
+
+def _insist(do: Callable[[], None]) -> None:
+    """Try again for a while where the database does not answer, as after a restart; then leave it: the lease of a dead
+    process is taken over, and a plan that was finished is found to be so when it is gone on with."""
+    deadline = time.monotonic() + INSIST_S
+    while True:
+        try:
+            return do()
+        except DatabaseError:
+            if time.monotonic() >= deadline:
+                return
+            time.sleep(INSIST_EVERY_S)
 
 
 def require_meant(plan: Plan, systems: Systems, confirm: str | None, execute: bool) -> None:
