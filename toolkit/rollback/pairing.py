@@ -10,7 +10,17 @@ from toolkit.adapters.systems import Systems
 from toolkit.adapters.vercel import Deployment
 from toolkit.errors import DatabaseError, ToolkitError, UsageError
 from toolkit.rollback.groundwork import build_alike, read_groundwork
-from toolkit.rollback.pair import Candidate, Pairing, PairResult, check_pair, choose_pair, gather, role_of, schema_at
+from toolkit.rollback.pair import (
+    Candidate,
+    Pairing,
+    PairResult,
+    check_pair,
+    choose_pair,
+    gather,
+    keep_evidence,
+    role_of,
+    schema_at,
+)
 from toolkit.rollback.pair.choosing import Wanted
 from toolkit.rollback.scratch import Scratch, scratch_server
 from toolkit.rollback.situation import Situation
@@ -42,6 +52,17 @@ def find_pairing(
         said = f"Whether code and schema fit was not tried: {error.what}."
         return Pairing("unknown", None, wanted == "migration", (), (said,))
     return choose_pair(running, others, now=now, after=after, wanted=wanted)
+
+
+def remember_queries(systems: Systems) -> str:
+    """Keep on the target what the live deployment asks its database, at a moment when all was verified: the server
+    forgets it in a crash. In a sentence what came of it; a target that does not answer is no reason to stop."""
+    try:
+        live = systems.platform.production(systems.production_host)
+        count = keep_evidence(systems, live)
+    except ToolkitError as error:
+        return f"What the live deployment asks was not kept: {error.what}."
+    return f"{count} queries of the live deployment are kept, for the day on which it must fit another schema."
 
 
 def _others(situation: Situation, named: str | None) -> Sequence[Deployment]:

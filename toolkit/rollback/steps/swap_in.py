@@ -166,6 +166,6 @@ class SwappingIn(Doing):
         conflicts = sum(each["conflicts"] for each in tables)
         listed = f"; {conflicts} conflicts are listed in toolkit.conflict" if conflicts else ""
         return (
-            f"the restored copy is live; what was acknowledged since the backup was carried over, {carried:,} changes of "
-            f"it under the swap's locks{listed}; the damaged data is kept as {damaged_name(self._mark)}"
+            f"the restored copy is live; what was acknowledged since the backup was carried over, {carried:,} changes "
+            f"of it under the swap's locks{listed}; the damaged data is kept as {damaged_name(self._mark)}"
         )
