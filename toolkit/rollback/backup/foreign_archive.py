@@ -1,4 +1,4 @@
-"""An archive of others (custom, tar or directory format), read to its end: header, contents, and whether it is whole.
+"""An archive of others (custom, tar or directory format), read to its end: what it holds, and whether it is whole.
 
 pg_restore reads it and gives the rows to nobody; what it does not see of a torn archive is looked for here.
 """
