@@ -4,16 +4,18 @@ Aborting undoes what can be undone without losing anything, newest step first, s
 a service is never left locked out by a plan that nobody carries on.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from toolkit.adapters.systems import Systems
-from toolkit.errors import ToolkitError
+from toolkit.errors import DatabaseError, ToolkitError
 from toolkit.incident import Incident
 from toolkit.rollback.begun import ABORTED, latest_progress
 from toolkit.rollback.freeze import frozen
 from toolkit.rollback.kept_plan import end_plan, keep_plan, plan_to_resume
 from toolkit.rollback.lease import Lease
 from toolkit.rollback.plan import FreezeWrites, Plan, ReleaseWrites, Step
+from toolkit.rollback.restore.swap_databases import reopen
 from toolkit.rollback.runner import AS_USUAL, Manner, require_meant
 from toolkit.rollback.steps import Surroundings, doing_of
 
@@ -47,6 +49,8 @@ def plan_begun(systems: Systems, incident: Incident) -> Plan:
 
     Raises RollbackError when nothing was begun that has not ended, DatabaseError where only the target could tell.
     """
+    with suppress(DatabaseError):  # a server that does not answer says so to whoever asks it next
+        reopen(systems.database)  # a swap that was killed may have left it closed to everybody
     progress = latest_progress(incident.journal.entries())
     if progress is not None and not progress.finished and not progress.aborted:
         return Plan.from_json(progress.data)

@@ -4,19 +4,24 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 import restore_rig
+from pytest import MonkeyPatch
 from restore_fixtures import Origin, clone, make_origin
 from restore_rig import IMPATIENT, Clients, RestoreRig, damage_settings, environment_of, lost
 
+from toolkit.clock import wait_until
 from toolkit.errors import BackupError, RollbackError
 from toolkit.rollback.plan import Way
+from toolkit.rollback.restore import swap_databases, swap_schemas
 from toolkit.rollback.restore.discarding import discard, leftovers
 from toolkit.rollback.restore.names import damaged_name, restored_name
+from toolkit.rollback.restore.swap_databases import reopen
 from toolkit.server import PostgresServer
 from toolkit.verify.fingerprints import SchemaSignature, difference, schema_signature
 
@@ -69,7 +74,11 @@ def dumps(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Dumps as others make them: plain, custom, and one of a single table."""
     folder, server = tmp_path_factory.mktemp("dumps"), origin.database.server
     ours = ["-n", "public", "-n", "pgboss"]
-    for name, words in {"plain.sql": ours, "custom.dump": ["-Fc", *ours], "other.sql": ["-t", "public.notes"]}.items():
+    for name, words in {
+        "plain.sql": ours,
+        "custom.dump": ["-Fc", *ours],
+        "other.sql": ["-t", "public.creator_settings"],
+    }.items():
         program = server.binaries.program("pg_dump")
         subprocess.run([program, *words, "-f", folder / name, origin.database.admin_url], check=True)
     return folder
@@ -284,7 +293,9 @@ class TestRefused:
         assert self.production(rig) == before
 
 
-@pytest.mark.parametrize(("name", "way"), [("plain.sql", "schemas"), ("custom.dump", "databases")])
+@pytest.mark.parametrize(
+    ("name", "way"), [("plain.sql", "schemas"), ("plain.sql", "databases"), ("custom.dump", "schemas")]
+)
 def test_a_dump_of_others_comes_in_like_ours(rig: RestoreRig, dumps: Path, name: str, way: Way) -> None:
     ready(rig, way)
     before = signature(rig)
@@ -327,6 +338,58 @@ def drive(rig: RestoreRig, way: Way, point: str) -> subprocess.CompletedProcess[
     words = [sys.executable, restore_rig.__file__, str(rig.incident.folder), str(rig.backup), way, point]
     environment = os.environ | environment_of(rig.database.toolkit_url)
     return subprocess.run(words, env=environment, capture_output=True, timeout=120, check=False)
+
+
+class TestLeftClosed:
+    """A swap of databases that was killed in the middle leaves nobody able to connect."""
+
+    CLOSED = "toolkit.rollback.restore.swap_databases:close_to_all!"
+
+    def test_it_is_opened_again(self, rig: RestoreRig) -> None:
+        ready(rig, "databases")
+        assert drive(rig, "databases", self.CLOSED).returncode == -signal.SIGKILL
+        with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
+            rig.query("SELECT 1")
+        database = rig.systems.database
+        wait_until(lambda: reopen(database), within=10, what="the killed session to end")
+        assert (rig.query(RIGHT) != [(0,)], reopen(database)) == (True, None)
+
+    def test_but_not_under_the_hands_of_a_swap_that_lives(self, rig: RestoreRig, monkeypatch: MonkeyPatch) -> None:
+        ready(rig, "databases")
+        rig.beside("databases").act()
+        seen: list[str | None] = []
+        monkeypatch.setattr(swap_databases, "carry", looking(lambda: seen.append(reopen(rig.systems.database))))
+        rig.swap("databases").act()
+        assert seen == [None]
+
+    def test_what_somebody_opened_meanwhile_is_not_renamed(self, rig: RestoreRig, monkeypatch: MonkeyPatch) -> None:
+        """He may have written what the catch-up has not seen."""
+        ready(rig, "databases")
+        rig.beside("databases").act()
+
+        def write() -> None:
+            with psycopg.connect(rig.database.server.url(), autocommit=True) as conn:
+                conn.execute(f"ALTER DATABASE {rig.database.name} ALLOW_CONNECTIONS true")
+            rig.query("UPDATE notes SET part = 0.5")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(swap_databases, "carry", looking(write))
+            with pytest.raises(RollbackError, match="Somebody opened"):
+                rig.swap("databases").act()
+        rig.swap("databases").act()
+        assert rig.query("SELECT count(*) FROM notes WHERE part = 0.5") == [(5,)]
+        assert rig.query(RIGHT) == [(0,)]
+
+
+def looking(act: Callable[[], None]) -> Callable[..., Any]:
+    """The merge, and something else after it."""
+
+    def carry(*arguments: Any) -> Any:
+        merged = swap_schemas.carry(*arguments)
+        act()
+        return merged
+
+    return carry
 
 
 @pytest.mark.parametrize(("way", "point"), [(way, point) for way, points in POINTS.items() for point in points])

@@ -28,7 +28,7 @@ from toolkit.rollback.restore.exchange import set_aside
 from toolkit.rollback.restore.names import mark_of, restored_name
 from toolkit.rollback.restore.other_database import create_beside, drop_database
 from toolkit.rollback.restore.records import Restored, keep_restored, prepare
-from toolkit.rollback.restore.source_reading import Source
+from toolkit.rollback.restore.source_reading import Source, creates_public
 from toolkit.rollback.restore.verification import Content, content_of, require_equal, require_manifest
 from toolkit.rollback.scratch import Scratch, scratch_server
 from toolkit.rollback.steps.doing import Surroundings
@@ -132,6 +132,9 @@ class Beside:
         server refuses of an archive is returned."""
         require_usable(describe_dump(self.source.path, tools, server_major=major))
         if self.source.kind == "plain":
+            if creates_public(self.source.path):
+                with database.writing() as conn:
+                    conn.execute("DROP SCHEMA IF EXISTS public")
             tools.run_sql_file(database, self.source.path, server_major=major, advance=self.around.advance)
             return []
         return tools.restore(database, self.source.path, jobs=JOBS, advance=self.around.advance)

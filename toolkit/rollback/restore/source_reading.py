@@ -3,7 +3,10 @@
 It reads files and no server.
 """
 
+import gzip
 import hashlib
+import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +17,7 @@ from toolkit.rollback.backup.manifest import MANIFEST_FILE, MIGRATION_FILE, Mani
 
 SourceKind = Literal["ours", "plain", "archive"]
 _CHUNK = 1024 * 1024
+_CREATES_PUBLIC = re.compile(rb'CREATE SCHEMA "?public"?;')
 _CUSTOM, _TAR_AT, _GZIP = b"PGDMP", 257, b"\x1f\x8b"
 
 
@@ -83,6 +87,22 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def creates_public(path: Path) -> bool:
+    """Whether a plain dump creates the schema `public` itself, as one of named schemas does. Read up to its first rows.
+
+    Every new database has that schema, and psql stops at the first error.
+    """
+    with path.open("rb") as head:
+        packed = head.read(len(_GZIP)) == _GZIP
+    with gzip.open(path, "rb") if packed else path.open("rb") as file:
+        for line in file:
+            if _CREATES_PUBLIC.match(line):
+                return True
+            if line.startswith((b"COPY ", b"INSERT INTO ")):
+                return False
+    return False
+
+
 def _foreign_kind(path: Path) -> SourceKind:
     if path.is_dir():
         if (path / "toc.dat").exists():
@@ -101,8 +121,6 @@ def _foreign_kind(path: Path) -> SourceKind:
 
 def _version(folder: Path) -> int | None:
     """The migration that our backup held; None where it could not be read then."""
-    import json
-
     try:
         told = json.loads((folder / MIGRATION_FILE).read_text())
         return None if told.get("version") is None else int(told["version"])

@@ -4,11 +4,14 @@
     ─► sessions closed ─► both renames and open again, in ONE transaction
 
 A run that dies in between leaves the live database closed to everybody, superusers too. `reopen` is the way back: it
-opens what a swap of ours has closed, and the swap begins anew. The copy's comment says which database that is.
+opens what a swap of ours has closed, and the swap begins anew. The copy's comment says which database that is. While a
+swap lives its session holds an advisory lock in the maintenance database, and nobody reopens under its hands; what was
+opened all the same is not renamed, for somebody may have written since the catch-up.
 """
 
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -39,6 +42,8 @@ from toolkit.rollback.steps.doing import Surroundings
 OWN_SCHEMA = "toolkit"
 CLOSED = "closed by a swap of the toolkit"
 DUMP_WITHIN_S = 600.0
+SWAPPING = 7_021_002  # the advisory lock, with a database's name, that a living swap holds
+ENDED_WITHIN_S, LOOK_EVERY_S = 10.0, 0.05
 
 
 def swap_databases(around: Surroundings, action: SwapIn, restored: Restored) -> Swapped:
@@ -49,13 +54,14 @@ def swap_databases(around: Surroundings, action: SwapIn, restored: Restored) -> 
     _carry_toolkit(live, copy, around.incident.folder)
     notes = carry_settings(live, maintenance(live), name, beside)
     with maintenance(live).singly() as above:
+        _require_alone(above, name)
         _mark_closed(above, name, beside)
         try:
             swapped = _catch_up(above, around, action, restored, live, copy, notes)
             end_sessions(above, beside)
             _rename(above, name, beside, aside)
         except BaseException:
-            reopen(live)
+            _open_again(above, name)
             raise
     return swapped
 
@@ -63,36 +69,67 @@ def swap_databases(around: Surroundings, action: SwapIn, restored: Restored) -> 
 def reopen(live: Database) -> str | None:
     """Open a live database that a swap of ours has closed and not replaced; None where none was. Safe to repeat.
 
-    To be asked before anything else of a run that goes on, or that gives up: nobody can connect until then.
+    To be asked before anything else of a run that goes on, or that gives up: nobody can connect until then. A swap that
+    is still at work is left alone.
     """
     name = name_of(live)
     with maintenance(live).singly() as conn:
-        state = states_of(conn, [name]).get(name)
-        marked = conn.execute(
-            """
-            SELECT datname
-            FROM pg_database
-            WHERE shobj_description(oid, 'pg_database') = %(mark)s
-            """,
-            {"mark": _comment(name)},
-        ).fetchone()
-        if state is None or state.open or marked is None:
+        if not _alone(conn, name) or not _open_again(conn, name):
             return None
-        open_to_all(conn, name)
     return f"database {name} was closed by a swap that did not come to its end, and is open again"
+
+
+def _open_again(conn: Connection, name: str) -> bool:
+    """Open it where a swap of ours has closed it; whether it was so."""
+    state = states_of(conn, [name]).get(name)
+    marked = conn.execute(
+        """
+        SELECT datname
+        FROM pg_database
+        WHERE shobj_description(oid, 'pg_database') = %(mark)s
+        """,
+        {"mark": _comment(name)},
+    ).fetchone()
+    if state is None or state.open or marked is None:
+        return False
+    open_to_all(conn, name)
+    return True
+
+
+def _alone(conn: Connection, name: str) -> bool:
+    """Whether no other swap of that database lives. Holds its place until this session ends."""
+    row = conn.execute(
+        "SELECT pg_try_advisory_lock(%(swapping)s, hashtext(%(name)s))", {"swapping": SWAPPING, "name": name}
+    ).fetchone()
+    return row == (True,)
+
+
+def _require_alone(conn: Connection, name: str) -> None:
+    """A session whose client was killed ends a moment later."""
+    deadline = time.monotonic() + ENDED_WITHIN_S
+    while not _alone(conn, name):
+        if time.monotonic() > deadline:
+            raise RollbackError(
+                f"Another swap of database {name} is at work",
+                state="nothing was done",
+                next="wait for its end, then run the plan again",
+            )
+        time.sleep(LOOK_EVERY_S)
 
 
 def rename_back(live: Database, mark: str) -> None:
     """Put the damaged database in the live one's place again, and the restored one beside. Ends every session."""
     name, beside, aside = name_of(live), restored_name(mark), damaged_name(mark)
     with maintenance(live).singly() as above:
+        _require_alone(above, name)
         _mark_closed(above, name, aside)
         try:
+            close_to_all(above, name)
             end_sessions(above, name)
             end_sessions(above, aside)
             _rename(above, name, aside, beside)
         except BaseException:
-            reopen(live)
+            _open_again(above, name)
             raise
 
 
@@ -158,6 +195,14 @@ def _rename(above: Connection, name: str, beside: str, aside: str) -> None:
         )
     rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
     with above.transaction():
+        was = states_of(above, [name])[name]
+        close_to_all(above, name)  # whoever would open it now waits for this transaction
+        if was.open:
+            raise RollbackError(
+                f"Somebody opened database {name} before it was renamed, and may have written to it",
+                state="nothing was renamed; it is open",
+                next="run the plan again: it catches up once more",
+            )
         above.execute(rename.format(sql.Identifier(name), sql.Identifier(aside)))
         above.execute(rename.format(sql.Identifier(beside), sql.Identifier(name)))
         above.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(sql.Identifier(name)))
