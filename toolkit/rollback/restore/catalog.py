@@ -40,6 +40,23 @@ def holders_of(conn: Connection, schemas: Sequence[str], *, older_than_ms: int) 
     return tuple(Blocker(*row) for row in rows)
 
 
+def root_tables(conn: Connection, schema: str) -> list[tuple[str, bool]]:
+    """Tables that are no partitions, and whether each is partitioned; an extension's left out."""
+    rows = conn.execute(
+        """
+        SELECT relname, relkind = 'p'
+        FROM pg_class
+        JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE nspname = %(schema)s AND relkind IN ('r', 'p') AND NOT relispartition
+          AND NOT EXISTS (SELECT FROM pg_depend
+                          WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e')
+        ORDER BY 1
+        """,
+        {"schema": schema},
+    ).fetchall()
+    return [(row[0], row[1]) for row in rows]
+
+
 def schemas_named(conn: Connection, prefix: str) -> list[str]:
     """Schemas of that name, or whose name goes on after it with an underscore."""
     rows = conn.execute(

@@ -59,7 +59,8 @@ class Restored:
 
 @dataclass(frozen=True)
 class Swapped:
-    """A copy that was put in the live one's place. `counts`: rows by table right after it; `told`: what the merge did.
+    """A copy that was put in the live one's place. `counts`: rows by table right after a
+    swap of schemas; `told`: what the merge did.
 
     `xid` is the transaction that did it: whatever is newer was written since.
     """

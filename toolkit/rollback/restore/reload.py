@@ -16,7 +16,7 @@ from toolkit.rollback.plan import SwapIn
 from toolkit.rollback.relations import relations
 from toolkit.rollback.restore.names import damaged_name, restored_name
 from toolkit.rollback.restore.records import Restored, Swapped, keep_swap
-from toolkit.rollback.restore.swap_schemas import carry, count_rows
+from toolkit.rollback.restore.swap_schemas import carry
 from toolkit.rollback.steps.doing import Surroundings
 
 
@@ -58,8 +58,7 @@ def reload_tables(conn: Connection, around: Surroundings, action: SwapIn, restor
             _change(conn, table, copies[table.schema])
             _insert_missing(conn, table, copies[table.schema])
     told = {"merged": merged.to_json(), "reloaded": [f"{table.schema}.{table.name}" for table in tables]}
-    counts = count_rows(conn, restored.schemas)
-    swapped = Swapped(restored.mark, restored.source, "reload", "done", restored.schemas, counts, told)
+    swapped = Swapped(restored.mark, restored.source, "reload", "done", restored.schemas, {}, told)
     keep_swap(conn, swapped)
     return swapped
 

@@ -36,7 +36,7 @@ from toolkit.rollback.restore.privileges import Rights, carry_over, rights_in
 from toolkit.rollback.restore.records import Restored, Swapped, keep_swap
 from toolkit.rollback.restore.settings import carry_settings
 from toolkit.rollback.restore.staging import Staged, stage, staged_damage
-from toolkit.rollback.restore.swap_schemas import carry, count_rows
+from toolkit.rollback.restore.swap_schemas import carry
 from toolkit.rollback.steps.doing import Surroundings
 
 OWN_SCHEMA = "toolkit"
@@ -169,9 +169,8 @@ def _finish(here: Connection, restored: Restored, rights: Mapping[str, Rights], 
     """Rights as the live ones had them, the freeze, the record. True once it is renamed: nobody reads it before."""
     taken = [line for schema, live in rights.items() for line in carry_over(here, schema, live)]
     reapply(here)
-    counts = count_rows(here, restored.schemas)
     swapped = Swapped(
-        restored.mark, restored.source, "databases", "done", restored.schemas, counts, {**told, "rights": taken}
+        restored.mark, restored.source, "databases", "done", restored.schemas, {}, {**told, "rights": taken}
     )
     keep_swap(here, swapped)
     return swapped

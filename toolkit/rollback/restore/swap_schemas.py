@@ -13,6 +13,7 @@ from toolkit.rollback.freeze import reapply
 from toolkit.rollback.merge import Merged, merge, merge_config, prepare_merge
 from toolkit.rollback.plan import SwapIn
 from toolkit.rollback.relations import relations
+from toolkit.rollback.restore.catalog import root_tables
 from toolkit.rollback.restore.exchange import Place, advance_sequences, exchange, exchange_back, lock_all
 from toolkit.rollback.restore.names import damaged_name, restored_name
 from toolkit.rollback.restore.privileges import carry_over, rights_in
@@ -26,9 +27,12 @@ def places_of(mark: str, schemas: Sequence[str]) -> list[Place]:
     return [Place(schema, restored_name(mark, schema), damaged_name(mark, schema)) for schema in schemas]
 
 
-def swap_schemas(conn: Connection, around: Surroundings, action: SwapIn, restored: Restored) -> Swapped:
+def swap_schemas(
+    conn: Connection, around: Surroundings, action: SwapIn, restored: Restored, counted: Mapping[str, int]
+) -> Swapped:
     """All of the swap, in the caller's transaction, whose session has a short lock timeout. What is kept of it.
 
+    `counted` are the copy's rows before the merge, by `schema.table`: nobody else writes there.
     The merge runs after the renames, so that functions and defaults of the restored tables that name the application's
     schemas find the restored ones.
     """
@@ -44,7 +48,7 @@ def swap_schemas(conn: Connection, around: Surroundings, action: SwapIn, restore
     repoint(conn, published, {place.damaged: place.live for place in places})
     reapply(conn)
     told = {"merged": merged.to_json(), "rights": taken}
-    counts = count_rows(conn, restored.schemas)
+    counts = _with(counted, merged)
     swapped = Swapped(restored.mark, restored.source, "schemas", "done", restored.schemas, counts, told)
     keep_swap(conn, swapped)
     return swapped
@@ -54,7 +58,9 @@ def swap_back(conn: Connection, swapped: Swapped) -> bool:
     """The inverse, where nothing was written since; False where something was. In the caller's transaction."""
     places = places_of(swapped.mark, swapped.schemas)
     lock_all(conn, swapped.schemas)
-    if count_rows(conn, swapped.schemas) != dict(swapped.counts) or written_since(conn, swapped):
+    if count_rows(conn, {place.live: place.live for place in places}) != dict(swapped.counts) or written_since(
+        conn, swapped
+    ):
         return False
     rights = {place.live: rights_in(conn, place.live) for place in places}
     published = members_of(conn, swapped.schemas)
@@ -81,10 +87,10 @@ def carry(
     return merge(conn, damaged=damaged, restored=restored, damage=damage, config=config)
 
 
-def prepare_swap(around: Surroundings, action: SwapIn, restored: Restored) -> bool:
+def prepare_swap(around: Surroundings, action: SwapIn, restored: Restored) -> dict[str, int]:
     """Merge once before the swap, while production serves, so that the swap has only to look at what changed since.
 
-    False where that cannot be done without a lock: the swap then does all of it.
+    Where that cannot be done without a lock the swap does all of it. Returns the copy's rows by table.
     """
     copies = {place.live: place.restored for place in places_of(restored.mark, restored.schemas)}
     with around.systems.database.writing(lock_within_ms=around.patience.lock_within_ms) as conn:
@@ -102,20 +108,29 @@ def prepare_swap(around: Surroundings, action: SwapIn, restored: Restored) -> bo
             )
     except UsageError as error:
         around.tell("restore.not_prepared", {"why": error.what})
-        return False
-    return True
+    with around.systems.database.reading(within_ms=0) as conn:
+        return count_rows(conn, copies)
 
 
-def count_rows(conn: Connection, schemas: Sequence[str]) -> dict[str, int]:
-    """Rows of every table, by `schema.table`."""
+def count_rows(conn: Connection, schemas: Mapping[str, str]) -> dict[str, int]:
+    """Rows by `schema.table`, a partitioned table as one. `schemas`: the application's name → where it stands."""
     conn.execute("SET LOCAL row_security = off")
     counts = {}
-    for each in relations(conn, schemas):
-        if each.stores_rows:
-            row = conn.execute(sql.SQL("SELECT count(*) FROM {}").format(each.identifier)).fetchone()
+    for schema, stands in schemas.items():
+        for table, partitioned in root_tables(conn, stands):
+            query = sql.SQL("SELECT count(*) FROM {}" if partitioned else "SELECT count(*) FROM ONLY {}")
+            row = conn.execute(query.format(sql.Identifier(stands, table))).fetchone()
             assert row is not None
-            counts[f"{each.schema}.{each.name}"] = int(row[0])
+            counts[f"{schema}.{table}"] = int(row[0])
     return counts
+
+
+def _with(counts: Mapping[str, int], merged: Merged) -> dict[str, int]:
+    """The counts of the copy after the merge: counting under the swap's locks would cost what the swap itself does."""
+    after = dict(counts)
+    for table in merged.tables:
+        after[table.table] = after.get(table.table, 0) + table.inserted - table.deleted
+    return after
 
 
 def written_since(conn: Connection, swapped: Swapped) -> list[str]:

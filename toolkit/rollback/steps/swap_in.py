@@ -27,6 +27,7 @@ class SwappingIn(Doing):
         super().__init__(around)
         self.action, self._database = action, around.systems.database
         self._mark = mark_of(around.incident.id, action.source)
+        self._counted: dict[str, int] = {}  # the copy's rows before the swap
 
     def require(self) -> None:
         self._database.require_direct()
@@ -50,7 +51,7 @@ class SwappingIn(Doing):
         if self.action.way == "databases":
             swapped = swap_databases(self.around, self.action, restored)
         else:
-            prepare_swap(self.around, self.action, restored)
+            self._counted = prepare_swap(self.around, self.action, restored)
             swapped = self._patiently(restored)
         self.around.tell("restore.swapped", {"way": swapped.way, "told": dict(swapped.told)})
         return self._said(swapped)
@@ -112,7 +113,7 @@ class SwappingIn(Doing):
         if swapped is not None and swapped.state == "done":
             return swapped
         if self.action.way == "schemas":
-            return swap_schemas(conn, self.around, self.action, restored)
+            return swap_schemas(conn, self.around, self.action, restored, self._counted)
         return reload_tables(conn, self.around, self.action, restored)
 
     @property
