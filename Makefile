@@ -35,7 +35,8 @@ test-clients: $(STAMP) ## drive the platform's stand-in with the official Vercel
 lab: $(STAMP) ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_OPTIONS)
 
-soak: $(STAMP) ## every cell of the crash matrix, as a table: half an hour
+soak: $(STAMP) ## every scenario, and every cell of the crash matrix as a table: half an hour
+	@$(BIN)/python -m pytest -m soak tests
 	@$(BIN)/python tests/drills/crash_cell.py
 
 bench: $(STAMP) ## time drills, backups, restores and migrations, each beside what it is compared with

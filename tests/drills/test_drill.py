@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -76,7 +77,8 @@ def test_intent_is_journaled_before_each_effect(drill) -> None:
         if entry.kind == "step.done":
             assert begun[entry.data["step"]] < entry.seq
             order.append(entry.data["step"])
-    assert order == ["point-production", "run-down-9"], "the application goes first, then the migration"
+    both = [step for step in order if step in ("point-production", "run-down-9")]
+    assert both == ["point-production", "run-down-9"], "the application goes first, then the migration"
     kinds = [entry.kind for entry in entries]
     assert kinds.index("backup.made") < kinds.index("step.begun") < kinds.index("verification.made")
 
@@ -168,6 +170,7 @@ def test_a_drill_whose_database_is_gone_claims_nothing_and_still_reports(toolkit
         for each in psutil.Process(process.pid).children(recursive=True)
         if each.name() == "postgres" and "-D" in each.cmdline()
     ]
+    shutil.rmtree(Path(postmasters[0].cmdline()[postmasters[0].cmdline().index("-D") + 1]))  # nobody starts it again
     for each in postmasters:
         each.kill()
     printed, said = process.communicate(timeout=120)

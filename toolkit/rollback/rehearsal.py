@@ -15,7 +15,7 @@ from toolkit.errors import RollbackError, ToolkitError
 from toolkit.incident import Incident
 from toolkit.rollback.backup import MADE as BACKED_UP
 from toolkit.rollback.backup import Backup, require_backup
-from toolkit.rollback.backup.proof import restore_checks
+from toolkit.rollback.backup.proof import keep_proof, restore_checks
 from toolkit.rollback.begun import latest_progress
 from toolkit.rollback.blocking import Patience
 from toolkit.rollback.built_schema import live_against_built
@@ -150,7 +150,8 @@ def rehearse(
     _require_within(backup, budget_s, plan.target)
     with scratch_server(like=plan.server) as scratch:
         built = scratch.restored(backup.folder, name=plan.server.database, advance=advance)
-        proof = restore_checks(backup, scratch, advance=advance)
+        proof = restore_checks(backup, scratch, built=built, advance=advance)
+        keep_proof(backup, proof)
         stage = _Stage(plan, replace(systems, database=built.database), incident, advance)
         steps, why = stage.play()
         results = [*proof, *run_checks(_checks(built, scratch)), *_after(stage, scratch, plan, why)]

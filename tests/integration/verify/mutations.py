@@ -6,6 +6,7 @@ must not be found at all. Data only: the statements are run by the superuser on 
 UNSEEN = "SET session_replication_role = replica;"
 
 ROWS, EMPTIED = "{} has no row less than the backup", "{} was not emptied"
+SPREAD = "the values of {} are spread as before"
 EVENTS_OF_BEFORE = "events of before are as they were"
 QUIET = "{} changed only as it should"
 TABLES, CONSTRAINTS, INDEXES = "tables and columns are as before", "constraints are as before", "indexes are as before"
@@ -27,7 +28,12 @@ MUTATIONS: dict[str, tuple[str, set[str]]] = {
     ),
     "all cases gone": (
         "TRUNCATE recovery_cases CASCADE",
-        {ROWS.format("recovery_cases"), EMPTIED.format("recovery_cases")},
+        {
+            ROWS.format("recovery_cases"),
+            EMPTIED.format("recovery_cases"),
+            SPREAD.format("recovery_cases.status"),
+            SPREAD.format("recovery_cases.failure_reason"),
+        },
     ),
     "settings rewritten": (
         f"{UNSEEN} UPDATE creator_settings SET incentive_days = 99 WHERE company_id = 'biz_03'",

@@ -127,7 +127,12 @@ def test_it_is_watched(systems: Systems, stub: StubTarget, tmp_path: Path) -> No
         wait_until(lambda: monitor.poll() or monitor.incident.state, within=10, what="the incident")
         opened = monitor.incident.latest("incident.opened")
         assert opened is not None and opened.data["reasons"][0] == "Complete service outage: /up: 500"
-        assert monitor.incident.latest("monitor.observed").data["migration"] == {"version": 3, "dirty": False}
+        assert monitor.incident.latest("monitor.observed").data["migration"] == {
+            "version": 3,
+            "dirty": False,
+            "tool": "golang-migrate",
+            "trouble": "",
+        }
     finally:
         monitor.end()
         monitor.observer.join(5)

@@ -229,13 +229,18 @@ class Rules:
         return cases(found)
 
     def kept(self) -> sql.Composable:
-        """For a row that only the restored side has: whether the damage deleted it."""
-        deleted = [self.holds(damage, "restored") for damage in self.table.damage if damage.verb == "deleted"]
-        if not deleted:
+        """For a row that only the restored side has: whether the damage may have deleted it.
+
+        Its condition is no help: the row may have been changed between the backup and the damage, and met it then. So
+        every row that is gone from a table in which the damage deleted is kept, and listed.
+        """
+        deleting = [damage for damage in self.table.damage if damage.verb == "deleted"]
+        for damage in deleting:
+            self.holds(damage, "restored")  # a condition that is no expression is refused all the same
+        if not deleting:
             return FALSE
         over = sql.SQL("EXISTS (SELECT FROM {} AS over WHERE over.name = r.name AND over.id = r.id)")
-        unless = sql.SQL("NOT {}").format(over.format(self.archive)) if self.archive is not None else TRUE
-        return sql.SQL("({} AND {})").format(sql.SQL("({})").format(sql.SQL(" OR ").join(deleted)), unless)
+        return sql.SQL("NOT {}").format(over.format(self.archive)) if self.archive is not None else TRUE
 
 
 def settled(rules: Rules) -> sql.Composable:
