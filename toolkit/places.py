@@ -11,6 +11,7 @@ from pathlib import Path
 from toolkit.errors import UsageError
 
 DEFAULT_SANDBOX = "default"
+PASSABLE = 0o711
 
 
 def runtime_home() -> Path:
@@ -19,10 +20,17 @@ def runtime_home() -> Path:
     Others may pass through (a server that root starts runs as `nobody`) but not look around.
     """
     home = Path(tempfile.gettempdir()) / f"rollback-drills-{os.geteuid()}"
-    home.mkdir(mode=0o711, exist_ok=True)
+    home.mkdir(mode=PASSABLE, exist_ok=True)
     if home.is_symlink() or home.stat().st_uid != os.geteuid():
         raise UsageError(f"{home} belongs to somebody else", next="set TMPDIR to a folder of your own")
+    home.chmod(PASSABLE)
     return home
+
+
+def make_passable(folder: Path) -> None:
+    """Make a folder that others may pass through but not look around in, whatever the umask says."""
+    folder.mkdir()
+    folder.chmod(PASSABLE)
 
 
 def sandbox_home(name: str) -> Path:

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from urllib.parse import quote
 from toolkit.clock import wait_until
 from toolkit.errors import DatabaseError, DeadlineExceeded, UsageError
 from toolkit.lifeline import Lifeline, spawn
-from toolkit.places import runtime_home
+from toolkit.places import make_passable, runtime_home
 
 SUPERUSER = "postgres"
 START_WITHIN_S = 30.0
@@ -98,11 +99,21 @@ def _reachable_copy(package: Path) -> Path:
         shutil.copytree(package / "pginstall", fresh / package.name / "pginstall")
         if libraries.exists():
             shutil.copytree(libraries, fresh / libraries.name)
+        _open_to_all(fresh)
         try:
             fresh.rename(home)
         except OSError:  # somebody else was quicker
             shutil.rmtree(fresh)
     return home / package.name
+
+
+def _open_to_all(tree: Path) -> None:
+    """Let every user read it: what was installed under a strict umask is its owner's alone."""
+    for folder, _, files in os.walk(tree):
+        Path(folder).chmod(0o755)
+        for path in (Path(folder, file) for file in files):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
 
 
 class PostgresServer:
@@ -125,7 +136,7 @@ class PostgresServer:
         bindir: Path | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> Self:
-        """Make a data folder under `home` (created where missing) and start a server on it.
+        """Make a data folder under `home` (created where missing, in a folder that is there) and start a server on it.
 
         `settings` are lines of postgresql.conf, values quoted as there. Raises DatabaseError with the server's words.
         """
@@ -199,7 +210,8 @@ class PostgresServer:
         return None
 
     def _initialise(self, settings: Mapping[str, str]) -> None:
-        self.home.mkdir(parents=True, exist_ok=True)
+        if not self.home.exists():
+            make_passable(self.home)
         self.data.mkdir(mode=0o700)
         password_file = self.home / "password"
         self._give_away(self.data)

