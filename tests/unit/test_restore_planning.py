@@ -80,7 +80,7 @@ class TestWay:
     @pytest.mark.parametrize(
         ("survey", "why"),
         [
-            (replace(PLAIN, hanging=(VIEW,), others=("audit",)), "does not hold audit"),
+            (replace(PLAIN, hanging=(VIEW,), outside=("large objects",)), "large objects would stay"),
             (replace(PLAIN, hanging=(VIEW,), others=("auth",)), "manages auth"),
             (replace(PLAIN, hanging=(VIEW,), may_create_database=False), "CREATEDB"),
             (replace(PLAIN, hanging=(VIEW,), slots=1), "replication slots"),

@@ -60,12 +60,16 @@ class PgTools:
         jobs: int,
         compression: int,
         lock_within_ms: int,
+        rows: bool = True,
     ) -> "Dump":
-        """Begin to dump these schemas into `folder`, which must not exist. Ends with this process at the latest."""
+        """Begin to dump these schemas into `folder`, which must not exist. Ends with this process at the latest.
+
+        Without `rows` it holds their definitions only.
+        """
         words: list[str | Path] = ["--format=directory", f"--jobs={jobs}", f"--compress={compression}", "--no-password"]
         words += [f"--schema={_pattern(schema)}" for schema in schemas]
         words += ["--strict-names", f"--snapshot={snapshot}", f"--lock-wait-timeout={lock_within_ms}"]
-        words += ["--file", folder.resolve()]
+        words += [*([] if rows else ["--schema-only"]), "--file", folder.resolve()]
         return Dump([self.binaries.program("pg_dump"), *words], database.libpq())
 
     def contents(self, archive: Path) -> Contents:

@@ -27,6 +27,7 @@ from toolkit.rollback.restore.catalog import drop_schemas, snapshot_of
 from toolkit.rollback.restore.exchange import set_aside
 from toolkit.rollback.restore.names import mark_of, restored_name
 from toolkit.rollback.restore.other_database import create_beside, drop_database
+from toolkit.rollback.restore.other_schemas import held_beside
 from toolkit.rollback.restore.records import Restored, keep_restored, prepare
 from toolkit.rollback.restore.source_reading import Source, creates_public
 from toolkit.rollback.restore.verification import Content, content_of, require_equal, require_manifest
@@ -158,11 +159,20 @@ class Beside:
             )
         return schemas
 
-    def _dump(self, tools: PgTools, origin: Database, schemas: Sequence[str], folder: Path) -> None:
+    def _dump(
+        self, tools: PgTools, origin: Database, schemas: Sequence[str], folder: Path, *, rows: bool = True
+    ) -> None:
         with (
             snapshot_of(origin) as snapshot,
             tools.dump(
-                origin, folder, schemas=schemas, snapshot=snapshot, jobs=JOBS, compression=0, lock_within_ms=5_000
+                origin,
+                folder,
+                schemas=schemas,
+                snapshot=snapshot,
+                jobs=JOBS,
+                compression=0,
+                lock_within_ms=5_000,
+                rows=rows,
             ) as dump,
         ):
             dump.wait(DUMP_WITHIN_S)
@@ -190,19 +200,38 @@ class Beside:
             with self.database.reading() as conn:
                 major = conn.info.server_version // 10000
             refused = self._load_foreign(copy, major, tools)
-        if refused:
-            raise BackupError(
-                f"The server refused a part of it: {'; '.join(refused[:3])}",
-                target=self.database.target,
-                state="production was not touched; the copy is dropped",
-                next="use another backup",
-            )
+        self._require_taken(refused)
         with copy.writing() as conn:
             conn.execute("DROP SCHEMA IF EXISTS toolkit CASCADE")  # the live one is carried over at the swap
             conn.execute("ANALYZE")
         schemas = self._require_schemas(copy)
         told = self._verified(self.places(schemas), None)
-        return schemas, "; ".join([told, *notes])
+        notes += self._bring_others(tools)
+        with copy.reading() as conn:
+            return (*schemas, *held_beside(conn, schemas)), "; ".join([told, *notes])
+
+    def _require_taken(self, refused: Sequence[str]) -> None:
+        if refused:
+            raise BackupError(
+                f"The server refused a part of it: {'; '.join(refused[:3])}",
+                target=self.database.target,
+                state="production was not touched; the copy is dropped",
+                next="use another backup, or plan the restore by way of reloading the damaged tables",
+            )
+
+    def _bring_others(self, tools: PgTools) -> list[str]:
+        """The definitions of the live schemas that the source does not hold. Their rows come with the catch-up: a key
+        of theirs may name a row that came after the backup."""
+        with self.copy.reading() as conn:
+            there = held_beside(conn, ())
+        with self.database.reading() as conn:
+            missing = held_beside(conn, there)
+        if not missing:
+            return []
+        with self._private_folder() as folder:
+            self._dump(tools, self.database, missing, folder / "others", rows=False)
+            self._require_taken(tools.restore(self.copy, folder / "others", jobs=1))
+        return [f"{', '.join(missing)} came from the live database"]
 
     def _verified(self, places: Mapping[str, str], expected: Content | None) -> str:
         """What the copy was held against, in a sentence; BackupError where it differs."""

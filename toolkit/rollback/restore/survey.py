@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolkit.adapters.postgres import Connection
+from toolkit.rollback.restore.other_schemas import outside_schemas
 from toolkit.verify.fingerprints import OWN_SCHEMA
 
 # objects of one schema that depend on objects of another, each by the schema in which it stands
@@ -129,6 +130,7 @@ class Survey:
 
     `may_create_database`, `owns_database`, `may_create_schema`, `reaches_maintenance`: what our role may do.
     `publications`: by name, whether we may change them. `superusers`: sessions of theirs, which we cannot end.
+    `outside`: what belongs to the database and to none of its schemas.
     """
 
     schemas: tuple[SchemaSurvey, ...]
@@ -141,6 +143,7 @@ class Survey:
     reaches_maintenance: bool
     superusers: int
     slots: int
+    outside: tuple[str, ...] = ()
 
     @property
     def enum_columns(self) -> int:
@@ -178,4 +181,5 @@ def survey_schemas(conn: Connection, schemas: Sequence[str]) -> Survey:
         reaches_maintenance=server[3],
         superusers=server[4],
         slots=server[5],
+        outside=tuple(outside_schemas(conn)),
     )

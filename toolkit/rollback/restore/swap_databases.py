@@ -32,6 +32,7 @@ from toolkit.rollback.restore.other_database import (
     open_to_all,
     states_of,
 )
+from toolkit.rollback.restore.other_schemas import refresh_views, require_covered
 from toolkit.rollback.restore.privileges import Rights, carry_over, rights_in
 from toolkit.rollback.restore.records import Restored, Swapped, keep_swap
 from toolkit.rollback.restore.settings import carry_settings
@@ -51,6 +52,9 @@ def swap_databases(around: Surroundings, action: SwapIn, restored: Restored) -> 
     live = around.systems.database
     name, beside, aside = name_of(live), restored_name(restored.mark), damaged_name(restored.mark)
     copy = live.named(beside)
+    applications = around.systems.playbook.database.schemas
+    with live.reading() as there, copy.reading() as here:  # before anybody is sent away
+        require_covered(there, here, restored.schemas, applications)
     _carry_toolkit(live, copy, around.incident.folder)
     notes = carry_settings(live, maintenance(live), name, beside)
     with maintenance(live).singly() as above:
@@ -149,6 +153,8 @@ def _catch_up(
         close_to_all(above, name)
         end_sessions(above, name, but=[there.info.backend_pid])
         there.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        applications = around.systems.playbook.database.schemas
+        require_covered(there, here, restored.schemas, applications)
         rights = {schema: rights_in(there, schema) for schema in restored.schemas}
         staged = stage(there, here, restored, action.damage)
         _copy_toolkit(there, here)
@@ -161,6 +167,7 @@ def _catch_up(
         )
         _advance(there, here, restored.schemas)
         _drop_staged(here, staged)
+        refresh_views(here, [schema for schema in restored.schemas if schema not in applications])
         swapped = _finish(here, restored, rights, {"merged": merged.to_json(), "notes": list(notes)})
     return swapped
 

@@ -38,7 +38,7 @@ def choose_way(survey: Survey, covered: Collection[str], *, wanted: Way | None =
     """
     against: dict[Way, list[str]] = {
         "schemas": against_schemas(survey),
-        "databases": against_databases(survey, covered),
+        "databases": against_databases(survey),
         "reload": [],
     }
     fitting: Way = next(name for name in against if not against[name])
@@ -47,7 +47,7 @@ def choose_way(survey: Survey, covered: Collection[str], *, wanted: Way | None =
     reasons = [f"Not by {_SAID[name]}: {reason}." for name in skipped for reason in against[name]]
     reasons.append(_WHY[way])
     warnings = [f"{reason[0].upper()}{reason[1:]}." for reason in against[way]] if wanted else []
-    return ChosenWay(way, tuple(reasons), (*warnings, *_warnings(way, survey)))
+    return ChosenWay(way, tuple(reasons), (*warnings, *_warnings(way, survey, covered)))
 
 
 def against_schemas(survey: Survey) -> list[str]:
@@ -67,7 +67,7 @@ def against_schemas(survey: Survey) -> list[str]:
     return found
 
 
-def against_databases(survey: Survey, covered: Collection[str]) -> list[str]:
+def against_databases(survey: Survey) -> list[str]:
     """Why the database cannot be replaced by another; [] where it can."""
     found = []
     if not survey.may_create_database:
@@ -78,8 +78,8 @@ def against_databases(survey: Survey, covered: Collection[str]) -> list[str]:
         found.append("our role may not connect to the maintenance database")
     if managed := [name for name in survey.others if name in MANAGED]:
         found.append(f"the platform manages {', '.join(managed[:_TOLD])} in it")
-    if missing := [name for name in survey.others if name not in covered and name not in MANAGED]:
-        found.append(f"the source does not hold {', '.join(missing[:_TOLD])}")
+    if survey.outside:
+        found.append(f"{', '.join(survey.outside[:_TOLD])} would stay with the damaged database")
     if survey.slots:
         found.append(f"{survey.slots} replication slots would stay with the damaged database")
     if survey.superusers:
@@ -94,7 +94,7 @@ def _before(name: Way, way: Way) -> bool:
     return order.index(name) < order.index(way)
 
 
-def _warnings(way: Way, survey: Survey) -> list[str]:
+def _warnings(way: Way, survey: Survey, covered: Collection[str]) -> list[str]:
     if way == "schemas":
         found = [
             f"Publication {name} follows to the restored tables: its subscribers must be copied anew."
@@ -109,7 +109,10 @@ def _warnings(way: Way, survey: Survey) -> list[str]:
     if way == "databases":
         extensions = sorted({name for each in survey.schemas for name in each.extensions})
         told = f" Extensions must be creatable by our role: {', '.join(extensions)}." if extensions else ""
-        return [f"Every connection is ended once, and writes stop while the catch-up runs.{told}"]
+        found = [f"Every connection is ended once, and writes stop while the catch-up runs.{told}"]
+        if others := [name for name in survey.others if name not in covered]:
+            found.append(f"The source does not hold {', '.join(others[:_TOLD])}: they come from the live database.")
+        return found
     return ["The schema stays as it is: only rows of the damaged tables are put back."]
 
 
