@@ -9,6 +9,7 @@ import pytest
 from toolkit.cli import main
 from toolkit.drill.scenario import scenario_names
 from toolkit.journal import Journal
+from toolkit.redaction import keep_secret
 
 SOURCE = Path(__file__).parents[2] / "playbook.toml"
 
@@ -24,6 +25,18 @@ def run(capsys: pytest.CaptureFixture[str]):
         return int(ended.value.code or 0), out, err
 
     return call
+
+
+def test_a_fault_of_ours_is_told_without_the_secrets_it_quotes(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_secret("s3cr-et-9")
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("invalid token: s3cr-et-9")
+
+    monkeypatch.setattr("toolkit.cli.rollback.show_status", fails)
+    code, out, err = run("rollback", "--status-only", "--json")
+    assert code == 1 and "s3cr" not in out + err
+    assert json.loads(out)["error"] == "The toolkit itself failed: RuntimeError: invalid token: ***"
 
 
 def test_an_unknown_scenario_is_named_with_those_that_are_known(run) -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.adapters.systems import connect
 from toolkit.errors import UsageError
 from toolkit.playbook import Severity, load_playbook, pg_bindir
-from toolkit.redaction import redact
+from toolkit.redaction import keep_secret, redact
 
 SOURCE = Path(__file__).parents[2] / "playbook.toml"
 
@@ -74,3 +75,34 @@ def test_a_resolved_target_prints_no_secret_and_masks_them_from_then_on() -> Non
 def test_pg_bindir_names_an_installed_server() -> None:
     assert pg_bindir({}) is None
     assert pg_bindir({"PG_BINDIR": "/usr/lib/postgresql/18/bin"}) == Path("/usr/lib/postgresql/18/bin")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("DATABASE_URL", "postgresql://toolkit:s3cr%zzt9@127.0.0.1:5432/churn", "database URL cannot be read"),
+        ("DATABASE_URL", "s3cr zzt9", "database URL cannot be read"),
+        ("VERCEL_API_URL", "http://api.internal", "settings of Vercel are wrong: api_url"),
+        ("VERCEL_TOKEN", "s3cr zzt9", "settings of Vercel are wrong: token"),
+        ("SERVICE_URL", "nonsense", "settings of the service are wrong: base_url"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named_and_not_quoted(variable: str, value: str, said: str) -> None:
+    playbook = load_playbook(SOURCE)
+    with pytest.raises(UsageError, match=said) as raised:
+        connect(playbook, playbook.target("sandbox", ENVIRONMENT | {variable: value}))
+    assert "s3cr" not in str(raised.value) and raised.value.__cause__ is None
+
+
+def test_a_password_that_only_libpq_can_read_is_masked_too() -> None:
+    playbook = load_playbook(SOURCE)
+    connect(playbook, playbook.target("sandbox", ENVIRONMENT | {"DATABASE_URL": "postgresql://u:s3cr[zz9@h/d"}))
+    connect(playbook, playbook.target("sandbox", ENVIRONMENT | {"DATABASE_URL": "host=h user=u password=s3cr-zz7"}))
+    assert redact("it said s3cr[zz9 and s3cr-zz7") == "it said *** and ***"
+
+
+def test_a_plain_word_as_password_is_masked_in_a_url_and_not_in_names() -> None:
+    keep_secret("postgresql://postgres:postgres@127.0.0.1:5432/postgres")
+    assert redact("database postgres at postgresql://postgres:postgres@h/postgres") == (
+        "database postgres at postgresql://postgres:***@h/postgres"
+    )

@@ -24,6 +24,7 @@ from pydantic import SecretStr
 
 from toolkit.errors import DatabaseError, UsageError, WrongServerError
 from toolkit.journal import Head
+from toolkit.redaction import keep_secret
 
 Connection = psycopg.Connection[TupleRow]
 sql = psycopg.sql  # for modules that compose statements and may not import the library
@@ -77,22 +78,23 @@ class Database:
     """One target's database. Opens a connection for each piece of work; holds none."""
 
     def __init__(self, url: SecretStr, *, target: str, application_name: str = "toolkit") -> None:
+        """Connects to nothing yet. UsageError for a URL that libpq cannot read; the URL is not quoted."""
         self._url, self.target, self.application_name = url, target, application_name
+        self._parts = _parts_of(url, target)
 
     def libpq(self) -> dict[str, str]:
         """The connection as libpq's variables (PGHOST, PGPASSWORD, …), for programs whose arguments others can read."""
-        parts = conninfo_to_dict(self._url.get_secret_value())
         known = {each.keyword.decode(): each.envvar for each in psycopg.pq.Conninfo.get_defaults()}
         return {
             variable.decode(): str(value)
-            for name, value in parts.items()
+            for name, value in self._parts.items()
             if value not in (None, "") and (variable := known.get(name))
         }
 
     @property
     def pooled(self) -> bool:
         """Whether the URL is that of a transaction pooler, which has no session state (locks, SET, pg_dump)."""
-        return conninfo_to_dict(self._url.get_secret_value()).get("port") == TRANSACTION_POOLER_PORT
+        return self._parts.get("port") == TRANSACTION_POOLER_PORT
 
     def require_direct(self) -> None:
         """UsageError when the URL is a transaction pooler's: dumps, locks and DDL misbehave there silently."""
@@ -252,6 +254,22 @@ class Database:
                 """
             ).fetchall()
         return [StablePoint(*row) for row in rows]
+
+
+def _parts_of(url: SecretStr, target: str) -> Mapping[str, str | int | None]:
+    """The URL as libpq reads it. What it says of one that it cannot read holds pieces of it, the password too."""
+    try:
+        parts = conninfo_to_dict(url.get_secret_value())
+    except psycopg.Error:
+        raise UsageError(
+            "The database URL cannot be read",
+            target=target,
+            state="nothing was done",
+            next="mend the variable that holds it: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with signs in the "
+            "password written as %25 for %, %40 for @, %5B for [ and so on",
+        ) from None
+    keep_secret(str(parts.get("password") or ""))
+    return parts
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ Owns how commands read and answer. What they do lies below.
 
 import json
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -65,6 +66,9 @@ def main(argv: list[str] | None = None) -> None:
         path = f" ({error.filename})" if error.filename else ""
         typer.echo(redact(f"{error.strerror or error}{path}. Next: mend that, then repeat the command."), err=True)
         sys.exit(1)
+    except Exception as error:  # a fault of ours: told without the secrets that its traceback may quote
+        _tell_fault(error, as_json="--json" in words)
+        sys.exit(1)
 
 
 def emergency_rollback() -> None:
@@ -77,3 +81,9 @@ def _tell(error: ToolkitError, *, as_json: bool) -> None:
         told = {"error": error.what, "target": error.target, "state": error.state, "next": error.next}
         typer.echo(redact(json.dumps(told)))
     typer.echo(str(error), err=True)
+
+
+def _tell_fault(error: Exception, *, as_json: bool) -> None:
+    typer.echo(redact("".join(traceback.format_exception(error))), err=True)
+    what = f"The toolkit itself failed: {type(error).__name__}: {error}"
+    _tell(ToolkitError(what, next="look with --status-only how it stands; report the lines above"), as_json=as_json)
