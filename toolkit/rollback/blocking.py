@@ -1,8 +1,8 @@
 """Who is in the way of a lock, seen while we wait for it, and how long to go on trying.
 
 DDL that waits behind one long transaction makes every later query on the table wait too. So each wait is short, and
-between two of them the queue moves. Blockers are told by pid, application, age and the kind of their command, never by
-their query: it may hold values. Sessions are ended only when that was asked for, and then the fewest that free it.
+between two of them the queue moves. Blockers are told by pid, application, age and their query's text without its
+values, which may be personal data. Sessions are ended only when that was asked for, and then the fewest that free it.
 """
 
 import contextlib
@@ -10,14 +10,17 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from textwrap import shorten
 from types import TracebackType
 from typing import Any, Self
 
 from toolkit.adapters.postgres import REFUSED, Connection, Database
 from toolkit.errors import ToolkitError
+from toolkit.rollback.statement_text import without_values
 
 LOOK_EVERY_S = 0.15
 JOIN_WITHIN_S = 2.0
+SHOWN = 160  # characters of a query, in a sentence; the journal holds more
 
 
 @dataclass(frozen=True)
@@ -45,18 +48,18 @@ class Patience:
 class Blocker:
     """A session that holds what we wait for. `transaction_s`: the age of its transaction, in seconds; None: unknown.
 
-    `command`: the first words of its latest statement (`SELECT`, `ALTER TABLE`), '' where they tell nothing.
+    `query`: its latest statement with `$n` for each value, '' where it is not known.
     """
 
     pid: int
     application: str
     state: str
     transaction_s: float | None
-    command: str = ""
+    query: str = ""
 
     def __str__(self) -> str:
         age = "" if self.transaction_s is None else f", in a transaction for {self.transaction_s:.0f} s"
-        latest = f", latest: {self.command}" if self.command else ""
+        latest = f", latest: {shorten(self.query, SHOWN, placeholder=' …')}" if self.query else ""
         return f"pid {self.pid} ({self.application or 'unnamed'}, {self.state or 'unknown'}{age}{latest})"
 
     def to_json(self) -> dict[str, Any]:
@@ -138,38 +141,14 @@ def blockers_of(conn: Connection, pid: int) -> tuple[Blocker, ...]:
     rows = conn.execute(
         """
         SELECT DISTINCT blocking.pid, coalesce(application_name, 'a prepared transaction'), coalesce(state, ''),
-               extract(epoch FROM clock_timestamp() - xact_start)::float8,
-               coalesce(substring(query FROM '^[[:space:]]*([A-Za-z]+)'), ''),
-               coalesce(substring(query FROM '^[[:space:]]*[A-Za-z]+[[:space:]]+([A-Za-z]+)'), '')
+               extract(epoch FROM clock_timestamp() - xact_start)::float8, coalesce(query, '')
         FROM unnest(pg_blocking_pids(%(pid)s)) AS blocking (pid)
         LEFT JOIN pg_stat_activity USING (pid)
         """,
         {"pid": pid},
     ).fetchall()
-    found = [Blocker(pid, name, state, age, command_of(*words)) for pid, name, state, age, *words in rows]
+    found = [Blocker(pid, name, state, age, without_values(query)) for pid, name, state, age, query in rows]
     return tuple(sorted(found))
-
-
-_COMMANDS = frozenset(
-    """
-    SELECT INSERT UPDATE DELETE MERGE TRUNCATE COPY WITH LOCK VACUUM ANALYZE CLUSTER REINDEX BEGIN COMMIT ROLLBACK
-    DECLARE FETCH CALL DO EXECUTE PREPARE REFRESH SET SHOW EXPLAIN COMMENT GRANT REVOKE
-    """.split()  # noqa: SIM905
-)
-_WITH_OBJECT = frozenset(("CREATE", "ALTER", "DROP"))
-_OBJECTS = frozenset(
-    """
-    TABLE INDEX TYPE SCHEMA VIEW MATERIALIZED SEQUENCE FUNCTION TRIGGER POLICY ROLE DATABASE
-    """.split()  # noqa: SIM905
-)
-
-
-def command_of(first: str, second: str) -> str:
-    """A statement's first words where they are SQL's own, '' otherwise: anything else may be a name or a value."""
-    verb, thing = first.upper(), second.upper()
-    if verb in _WITH_OBJECT:
-        return f"{verb} {thing}" if thing in _OBJECTS else verb
-    return verb if verb in _COMMANDS else ""
 
 
 def end_holders(conn: Connection, pid: int) -> Ended:
@@ -181,8 +160,8 @@ def end_holders(conn: Connection, pid: int) -> Ended:
     conn.execute("SELECT pg_stat_clear_snapshot()")
     rows = conn.execute(_HOLDERS, {"pid": pid, "ours": conn.info.backend_pid}).fetchall()
     ended, spared = [], []
-    for number, application, state, age, first, second, started, why in rows:
-        holder = Blocker(number, application, state, age, command_of(first, second))
+    for number, application, state, age, query, started, why in rows:
+        holder = Blocker(number, application, state, age, without_values(query))
         if why:
             spared.append((holder, str(why)))
         elif (refusal := _end(conn, number, started)) is not None:
@@ -215,10 +194,7 @@ holders AS (
                 AND held.objid IS NOT DISTINCT FROM wanted.objid))
 )
 SELECT holders.pid, coalesce(application_name, 'a prepared transaction'), coalesce(state, ''),
-       extract(epoch FROM clock_timestamp() - xact_start)::float8,
-       coalesce(substring(query FROM '^[[:space:]]*([A-Za-z]+)'), ''),
-       coalesce(substring(query FROM '^[[:space:]]*[A-Za-z]+[[:space:]]+([A-Za-z]+)'), ''),
-       backend_start,
+       extract(epoch FROM clock_timestamp() - xact_start)::float8, coalesce(query, ''), backend_start,
        CASE
            WHEN a.pid IS NULL THEN 'it is no session: a prepared transaction'
            WHEN backend_type = 'autovacuum worker' AND query LIKE '%%(to prevent wraparound)%%'

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from toolkit.adapters.postgres import Connection, Database, sql
 from toolkit.rollback.blocking import Blocker
+from toolkit.rollback.statement_text import without_values
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def holders_of(conn: Connection, schemas: Sequence[str], *, older_than_ms: int) 
     rows = conn.execute(
         """
         SELECT DISTINCT pid, coalesce(application_name, 'a prepared transaction'), coalesce(state, ''),
-               extract(epoch FROM clock_timestamp() - xact_start)::float8 AS age
+               extract(epoch FROM clock_timestamp() - xact_start)::float8 AS age, coalesce(query, '')
         FROM pg_locks
         JOIN pg_class ON pg_class.oid = relation
         JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -37,7 +38,7 @@ def holders_of(conn: Connection, schemas: Sequence[str], *, older_than_ms: int) 
         """,
         {"schemas": list(schemas), "ms": older_than_ms},
     ).fetchall()
-    return tuple(Blocker(*row) for row in rows)
+    return tuple(Blocker(pid, name, state, age, without_values(query)) for pid, name, state, age, query in rows)
 
 
 def root_tables(conn: Connection, schema: str) -> list[tuple[str, bool]]:
