@@ -1,4 +1,4 @@
-"""The service's pure rules: signatures, freshness, what a webhook must hold, when failures merge."""
+"""The service's pure rules: signatures, freshness, what a webhook must hold, what a failure reopens."""
 
 import hashlib
 import hmac
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.drill.service.builds import CATEGORIES, Build, category_of
-from toolkit.drill.service.cases import MERGE_WINDOW, merges, status_after_failure
+from toolkit.drill.service.cases import status_after_failure
 from toolkit.drill.service.environment import Environment
 from toolkit.drill.service.request_log import Failure, answer_to
 from toolkit.drill.service.signature import REPLAY_WINDOW, fresh, signed
@@ -118,21 +118,6 @@ def test_a_webhook_is_read() -> None:
 )
 def test_a_malformed_webhook_is_not_read(content: bytes) -> None:
     assert read_webhook(content) is None
-
-
-@pytest.mark.parametrize(
-    ("apart", "together"),
-    [
-        (timedelta(0), True),
-        (MERGE_WINDOW, True),
-        (-MERGE_WINDOW, True),
-        (MERGE_WINDOW + timedelta(seconds=1), False),
-        (-MERGE_WINDOW - timedelta(seconds=1), False),
-    ],
-)
-def test_failures_within_fourteen_days_are_one_case(apart: timedelta, together: bool) -> None:
-    assert timedelta(days=14) == MERGE_WINDOW
-    assert merges(NOW, NOW + apart) is together
 
 
 def test_a_failure_opens_again_what_was_won_back_and_nothing_that_a_person_ended() -> None:

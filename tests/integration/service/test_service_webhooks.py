@@ -155,6 +155,19 @@ def test_an_old_failure_opens_a_case_of_its_own(owner: psycopg.Connection, deplo
     assert [(status, amount) for status, _, amount in closed] == [("recovered", 0), ("recovered", 700)]
 
 
+def test_failures_within_fourteen_days_are_one_case_in_whatever_order_they_come(
+    owner: psycopg.Connection, deploy: Deploy
+) -> None:
+    migrate_up(owner, 8)
+    service, now = deploy(8), utc_now()
+    older_of_two, exactly, a_little_more = [(25, 1, 24), (25, 1, 26)], [(1, 15), (15, 1)], [(1, 15.001), (15.001, 1)]
+    for days in (*older_of_two, *exactly, *a_little_more):
+        for ago in days:
+            service.send(event(membership_id=f"mem_{days}", created_at=now - timedelta(days=ago)))
+    opened = {days: len(cases_of(owner, f"mem_{days}")) for days in (*older_of_two, *exactly, *a_little_more)}
+    assert opened == dict.fromkeys(older_of_two, 2) | dict.fromkeys(exactly, 1) | dict.fromkeys(a_little_more, 2)
+
+
 def test_twins_that_arrive_together_are_one(owner: psycopg.Connection, deploy: Deploy) -> None:
     migrate_up(owner, 8)
     service = deploy(8)

@@ -43,11 +43,6 @@ class Payment:
     currency: str
 
 
-def merges(first_failure_at: datetime, failed_at: datetime) -> bool:
-    """Whether a failure belongs to the case that began at `first_failure_at`. Failures may arrive out of order."""
-    return abs(failed_at - first_failure_at) <= MERGE_WINDOW
-
-
 def status_after_failure(status: str) -> str:
     """A case that was won back opens again; one that a person has ended stays ended."""
     return "open" if status == "recovered" else status
@@ -60,25 +55,26 @@ class Cases:
         self._environment, self._database, self._build = environment, database, build
 
     async def fail(self, conn: Connection, failure: FailedPayment) -> None:
-        """Open a case, or merge the failure into the membership's newest one."""
+        """Open a case, or merge the failure into that of the membership which began nearest to it, before or after."""
         await _lock_membership(conn, failure.company, failure.membership)
-        newest = await (
+        parameters = {**vars(failure), "category": category_of(failure.reason)}
+        nearest = await (
             await conn.execute(
                 """
-                SELECT id, status, first_failure_at
+                SELECT id, status
                 FROM recovery_cases
                 WHERE membership_id = %(membership)s AND company_id = %(company)s
-                ORDER BY first_failure_at DESC
+                  AND first_failure_at BETWEEN %(failed_at)s - %(window)s AND %(failed_at)s + %(window)s
+                ORDER BY greatest(first_failure_at - %(failed_at)s, %(failed_at)s - first_failure_at)
                 LIMIT 1
                 """,
-                {"membership": failure.membership, "company": failure.company},
+                parameters | {"window": MERGE_WINDOW},
             )
         ).fetchone()
-        parameters = {**vars(failure), "category": category_of(failure.reason)}
-        if newest is None or not merges(newest["first_failure_at"], failure.failed_at):
+        if nearest is None:
             await conn.execute(self._build.open_case, parameters)
             return
-        parameters |= {"case": newest["id"], "status": status_after_failure(newest["status"])}
+        parameters |= {"case": nearest["id"], "status": status_after_failure(nearest["status"])}
         await conn.execute(self._build.merge_failure, parameters)
 
     async def recover(self, conn: Connection, payment: Payment) -> None:
