@@ -139,12 +139,15 @@ class StubTarget:
         if path in self.hangs:
             self._ended.wait(60)
             return
-        if path.startswith(("/v1/", "/v13/")) and self.platform_down:
+        if path.startswith(("/v1/", "/v6/", "/v13/")) and self.platform_down:
             self._send(handler, *as_json({"error": {"code": "internal", "message": "down"}}, 500))
         elif path.endswith("/runtime-logs"):
             self._stream(handler, path.split("/")[-2])
         elif path.startswith("/v13/deployments/"):
             self._send(handler, *as_json(self._deployment()))
+        elif path == "/v6/deployments":
+            listed = self._deployment() | {"uid": self.production}
+            self._send(handler, *as_json({"deployments": [listed], "pagination": {"next": None}}))
         elif handler.command == "POST":
             self._send(handler, *self.receive(body, {name.lower(): value for name, value in handler.headers.items()}))
         else:

@@ -119,6 +119,18 @@ class Database:
                 yield conn
 
     @contextlib.contextmanager
+    def question(self, conn: Connection) -> Iterator[None]:
+        """One question of several in one transaction: when it fails, the next can still be asked.
+
+        Raises DatabaseError for whatever the server or the line says.
+        """
+        try:
+            with conn.transaction():
+                yield
+        except psycopg.Error as error:
+            raise self._told(error) from error
+
+    @contextlib.contextmanager
     def writing(
         self, *, within_ms: int = 0, lock_within_ms: int = LOCK_WITHIN_MS, hang_up_after_s: float = 0
     ) -> Iterator[Connection]:

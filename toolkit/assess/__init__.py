@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from toolkit.adapters.systems import Systems
-from toolkit.adapters.value_shares import shift
 from toolkit.assess.reasoning import (
     AppliedMigration,
     Cause,
@@ -28,7 +27,7 @@ from toolkit.checks import CheckResult, run_checks, tally
 from toolkit.clock import iso
 from toolkit.errors import ToolkitError
 from toolkit.incident import Incident
-from toolkit.playbook import Severity
+from toolkit.playbook import Playbook, Severity
 from toolkit.rollback.down_sql import LossKind, losses
 from toolkit.rollback.migrations import Script, read_folder
 from toolkit.rollback.sql_lexer import SqlError
@@ -123,13 +122,14 @@ def assess(systems: Systems, incident: Incident, *, actor: str) -> Assessment:
 
 
 def _facts(views: Views, systems: Systems, incident: Incident) -> Facts:
-    database, platform, traffic = views.database.value, views.platform.value, views.traffic.value
-    version = database.migration.version if database else None
-    stable = database.stable if database else None
+    platform, traffic = views.platform.value, views.traffic.value
+    migration = views.of_database(lambda view: view.migration).value
+    stable = views.of_database(lambda view: view.stable).value
+    version = migration.version if migration else None
     live = platform.production if platform else None
     return Facts(
-        database_up=database is not None,
-        dirty=database.migration.dirty if database else None,
+        database_up=views.database.value is not None,
+        dirty=migration.dirty if migration else None,
         version=version,
         stable_version=stable.version if stable else None,
         stable_deployment=stable.deployment if stable else None,
@@ -137,7 +137,8 @@ def _facts(views: Views, systems: Systems, incident: Incident) -> Facts:
         migrations=_applied(systems, version),
         errors=_failures(views, incident),
         error_rate=traffic.error_rate if traffic else None,
-        shifted=_shifted(views, systems.playbook.thresholds.value_shift),
+        shifted=_shifted(views, systems.playbook),
+        gone=tuple(views.gone()),
     )
 
 
@@ -165,14 +166,10 @@ def _rewrites(up: Script) -> tuple[str, ...]:
     return tuple(dict.fromkeys(".".join(loss.name) for loss in found if loss.kind is LossKind.ROWS))
 
 
-def _shifted(views: Views, limit: float) -> dict[str, float]:
+def _shifted(views: Views, playbook: Playbook) -> dict[str, float]:
     """The watched columns whose values are others than when all was verified, by the share that changed."""
-    database = views.database.value
-    if database is None or database.stable is None:
-        return {}
-    before = database.stable.baseline.get("shares") or {}
-    apart = {name: shift(before[name], now) for name, now in database.shares.items() if name in before}
-    return {name: share for name, share in apart.items() if share > limit}
+    apart = {column: views.apart(column) for column in playbook.database.watched_columns}
+    return {column: share for column, share in apart.items() if share and share > playbook.thresholds.value_shift}
 
 
 def _failures(views: Views, incident: Incident) -> list[Failure]:

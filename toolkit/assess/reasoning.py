@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 EVERYTHING = 0.9  # so large a share of failing requests
+_UNDEFINED = re.compile(r'"([^"]+)"|column (?:\w+\.)+(\w+) does not exist')
 
 
 class Confidence(StrEnum):
@@ -42,11 +43,12 @@ class Failure:
     def objects(self) -> tuple[str, ...]:
         """The database objects that the error names, the most specific first.
 
-        Of an object that is not there (class 42) only the message tells the name, in quotation marks.
+        Of an object that is not there (class 42) only the message tells the name: in quotation marks, or a column's
+        after its table's.
         """
         told = tuple(name for name in (self.constraint, self.column, self.relation) if name)
         undefined = (self.sqlstate or "").startswith("42") and not told
-        return tuple(re.findall(r'"([^"]+)"', self.message or "")) if undefined else told
+        return tuple(quoted or bare for quoted, bare in _UNDEFINED.findall(self.message or "")) if undefined else told
 
     def __str__(self) -> str:
         said = f": {self.message}" if self.message else ""
@@ -90,6 +92,7 @@ class Facts:
     errors: Sequence[Failure]
     error_rate: float | None
     shifted: Mapping[str, float] = field(default_factory=dict)  # watched columns by the share of values that changed
+    gone: Sequence[str] = ()  # watched columns that were there when all was verified, and are not any more
 
 
 @dataclass(frozen=True)
@@ -207,19 +210,27 @@ def _of_migrations(facts: Facts) -> list[Hypothesis]:
 
 
 def _of_migration(migration: AppliedMigration, older: str, facts: Facts) -> Hypothesis:
-    """Strong when an error names an object that this migration brought; some when it names one that it touches."""
+    """Strong when an error names what this migration brought or took away; some when it names what it touches."""
     supporting = [f"It came after version {facts.stable_version}, the newest at which all was verified."]
     brought, touched = _named(migration.sql, older, facts.errors)
     supporting += [f"{sum(e.count for e in errors)} errors name {name}, which it brought." for name, errors in brought]
     tables = {table.split(".")[-1] for table in migration.rewrites}
     rewritten = [(name, share) for name, share in facts.shifted.items() if name.split(".")[-2] in tables]
     supporting += [f"It rewrites {name}, of which {share:.0%} has other values now." for name, share in rewritten]
-    if brought or rewritten:
-        return Hypothesis(Cause.MIGRATION, str(migration.version), Confidence.STRONG, tuple(supporting), ())
     supporting += [f"{sum(e.count for e in errors)} errors name {name}, which it touches." for name, errors in touched]
+    taken = _taken(migration.sql, facts.gone)
+    supporting += [f"It names {name}, which was there when all was verified and is not any more." for name in taken]
+    missed = any(name in column.split(".")[-2:] for column in taken for name, _ in touched)
+    if brought or rewritten or missed:
+        return Hypothesis(Cause.MIGRATION, str(migration.version), Confidence.STRONG, tuple(supporting), ())
     against = ("No error was seen that names anything it brought.",)
-    confidence = Confidence.SOME if touched else Confidence.WEAK
+    confidence = Confidence.SOME if touched or taken else Confidence.WEAK
     return Hypothesis(Cause.MIGRATION, str(migration.version), confidence, tuple(supporting), against)
+
+
+def _taken(sql: str, gone: Sequence[str]) -> list[str]:
+    """The columns that are gone and that this SQL mentions, by their own name or by their table's."""
+    return [column for column in gone if any(_mentions(sql, name) for name in column.split(".")[-2:])]
 
 
 Named = list[tuple[str, list[Failure]]]

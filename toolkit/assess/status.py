@@ -9,13 +9,17 @@ from toolkit.playbook import Playbook
 
 
 def status_checks(views: Views, playbook: Playbook) -> list[Check]:
-    """One check for each part: health endpoints, database, migrations, deployment, logs, queue."""
+    """One check for each part: health endpoints, database, watched columns, migrations, deployment, logs, queue."""
     health = views.health.value or ()
     return [
         *(Check(path, "service", partial(_health, answer)) for path, answer in health),
         Check("database answers", "database", lambda: _database(views)),
         Check("sessions and locks", "database", lambda: _sessions(views, playbook)),
         Check("events come in", "database", lambda: _flow(views)),
+        *(
+            Check(f"values of {column}", "database", partial(_values, views, column, playbook.thresholds.value_shift))
+            for column in playbook.database.watched_columns
+        ),
         Check("migrations", "migrations", lambda: _migrations(views)),
         Check("production deployment", "deployments", lambda: _deployment(views)),
         Check("requests succeed", "logs", lambda: _requests(views, playbook)),
@@ -38,9 +42,10 @@ def _database(views: Views) -> Finding:
 
 
 def _sessions(views: Views, playbook: Playbook) -> Finding:
-    if views.database.value is None:
-        return unknown(views.database.trouble or "not seen")
-    now, most = views.database.value.activity, playbook.thresholds.active_connections
+    seen = views.of_database(lambda view: view.activity)
+    if seen.value is None:
+        return unknown(seen.trouble or "not seen")
+    now, most = seen.value, playbook.thresholds.active_connections
     words = (
         f"{now.active} active of {now.sessions}, {now.blocked} blocked (the longest for {now.longest_blocked_s:.1f} s)"
     )
@@ -48,37 +53,47 @@ def _sessions(views: Views, playbook: Playbook) -> Finding:
 
 
 def _flow(views: Views) -> Finding:
-    if views.database.value is None:
-        return unknown(views.database.trouble or "not seen")
-    flow = views.database.value.flow
+    seen = views.of_database(lambda view: view.flow)
+    if seen.value is None:
+        return unknown(seen.trouble or "not seen")
+    flow = seen.value
     if flow.newest_age_s is None:
         return unknown("there is no event at all")
     return judge(flow.newest_age_s < 60, f"the newest is {flow.newest_age_s:.0f} s old, {flow.events} in 15 minutes")
 
 
+def _values(views: Views, column: str, limit: float) -> Finding:
+    """A watched column that cannot be read is said, not passed over."""
+    seen = views.of_database(lambda view: view.shares[column])
+    if seen.value is None:
+        return unknown(seen.trouble or "not seen")
+    if (apart := views.apart(column)) is None:
+        return unknown("nothing was recorded to compare with")
+    return judge(apart <= limit, f"{apart:.0%} of the sampled values are others than before, limit {limit:.0%}")
+
+
 def _migrations(views: Views) -> Finding:
-    if views.database.value is None:
-        return unknown(views.database.trouble or "not seen")
-    state, stable = views.database.value.migration, views.database.value.stable
-    if state.dirty is None:
-        return unknown(state.trouble or "the state table is not one that can be read")
+    seen, stable = views.of_database(lambda view: view.migration), views.of_database(lambda view: view.stable)
+    state = seen.value
+    if state is None or state.dirty is None:
+        return unknown(seen.trouble or (state.trouble if state else "") or "the state table cannot be read")
     said = "no migration" if state.version is None else f"version {state.version}"
-    if stable is None:
-        return unknown(f"{said}; no version was ever recorded as verified")
-    words = f"{said}, last verified {stable.version}{', marked dirty' if state.dirty else ''}"
-    return judge(not state.dirty and state.version == stable.version, words)
+    if stable.value is None:
+        return unknown(f"{said}; {stable.trouble or 'no version was ever recorded as verified'}")
+    words = f"{said}, last verified {stable.value.version}{', marked dirty' if state.dirty else ''}"
+    return judge(not state.dirty and state.version == stable.value.version, words)
 
 
 def _deployment(views: Views) -> Finding:
     if views.platform.value is None:
         return unknown(views.platform.trouble or "not seen")
     live = views.platform.value.production
-    stable = views.database.value.stable if views.database.value else None
+    stable = views.of_database(lambda view: view.stable)
     needs = "unknown" if live.schema_version is None else str(live.schema_version)
     words = f"{live.id}, built for schema {needs}: {live.commit_message or 'no message'}"
-    if stable is None:
-        return unknown(f"{words}; no deployment was ever recorded as verified")
-    return judge(live.id == stable.deployment, words)
+    if stable.value is None:
+        return unknown(f"{words}; {stable.trouble or 'no deployment was ever recorded as verified'}")
+    return judge(live.id == stable.value.deployment, words)
 
 
 def _requests(views: Views, playbook: Playbook) -> Finding:
@@ -90,8 +105,9 @@ def _requests(views: Views, playbook: Playbook) -> Finding:
 
 
 def _queue(views: Views, playbook: Playbook) -> Finding:
-    view = views.database.value
-    if view is None or view.queue is None:
-        return unknown(views.database.trouble or "there is no queue to look at")
-    words = f"{view.queue.failed} failed, {view.queue.stuck} stuck, {view.queue.ready} ready"
-    return judge(view.queue.failed <= playbook.thresholds.queue_failed_jobs and view.queue.stuck == 0, words)
+    seen = views.of_database(lambda view: view.queue)
+    if seen.value is None:
+        return unknown(seen.trouble or "there is no queue to look at")
+    queue = seen.value
+    words = f"{queue.failed} failed, {queue.stuck} stuck, {queue.ready} ready"
+    return judge(queue.failed <= playbook.thresholds.queue_failed_jobs and queue.stuck == 0, words)

@@ -4,8 +4,9 @@ Each is watched in a thread of its own with deadlines of its own, so that a poll
 not for a service that accepts and does not answer, nor for a database or a platform that is gone. It judges nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from toolkit.adapters.postgres import Connection
@@ -161,7 +162,7 @@ class Observer:
                     flow=_asked(conn, lambda: event_flow(conn, names.events_table, names.events_time, span_s)),
                     activity=_asked(conn, lambda: activity(conn)),
                     queue=_asked(conn, lambda: queue_state(conn, queue)) if queue else None,
-                    shares=_asked(conn, lambda: {each: value_shares(conn, each) for each in names.watched_columns}),
+                    shares=_shares(conn, names.watched_columns),
                 )
         except DatabaseError as error:
             return DatabaseReading(error=error.what)
@@ -176,6 +177,12 @@ def _asked(conn: Connection, ask: Callable[[], T]) -> T | None:
         if conn.broken:
             raise
         return None
+
+
+def _shares(conn: Connection, columns: Sequence[str]) -> dict[str, Shares]:
+    """Of the columns that can be read: one that is gone must not blind us to the others."""
+    asked = {column: _asked(conn, partial(value_shares, conn, column)) for column in columns}
+    return {column: shares for column, shares in asked.items() if shares is not None}
 
 
 def _health_word(service: ServiceClient, path: str) -> str:
