@@ -229,13 +229,19 @@ class Playbook(_Section):
         return rules
 
     def target(
-        self, name: str | None, environ: Mapping[str, str] | None = None, *, database_url_env: str = ""
+        self,
+        name: str | None,
+        environ: Mapping[str, str] | None = None,
+        *,
+        database_url_env: str = "",
+        database_only: bool = False,
     ) -> "Target":
         """Resolve a target's settings from the environment.
 
         `name` may be None where TOOLKIT_TARGET names one; there is no other default. A sandbox's variables are also
         looked up in the environment file that a running sandbox keeps, so that a person need not copy them.
-        `database_url_env` names another variable for the database's URL than the playbook does.
+        `database_url_env` names another variable for the database's URL than the playbook does. `database_only`: what
+        is to be done needs no more than the database; the other variables may be unset, and `Target.unset` names them.
         Raises UsageError that names every variable that is missing; values are never shown.
         """
         given = os.environ if environ is None else environ
@@ -250,7 +256,9 @@ class Playbook(_Section):
         found = dict(_sandbox_environment(given)) | dict(given) if names.sandbox else dict(given)
         wanted = {field: value for field, value in names if field.endswith("_env") and field != "statement_log_env"}
         wanted |= {"database_url_env": database_url_env} if database_url_env else {}
-        if missing := sorted(variable for variable in wanted.values() if not found.get(variable)):
+        unset = {field: variable for field, variable in wanted.items() if not found.get(variable)}
+        needed = [variable for field, variable in unset.items() if field == "database_url_env" or not database_only]
+        if missing := sorted(needed):
             start = " (or start one: toolkit sandbox start)" if names.sandbox else ""
             raise UsageError(
                 f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set",
@@ -260,13 +268,17 @@ class Playbook(_Section):
             )
         optional = ("migrations_folder", "backups_folder", "statement_log_env")
         folders = {name: found.get(getattr(names, name) or "") for name in optional}
-        return _resolve(
-            chosen, names, {field: found[variable] for field, variable in wanted.items()}, self.folder, folders
+        values = {field: found.get(variable, "") for field, variable in wanted.items()}
+        return _resolve(chosen, names, values, self.folder, folders).model_copy(
+            update={"unset": {field.removesuffix("_env"): variable for field, variable in unset.items()}}
         )
 
 
 class Target(BaseModel):
-    """One place to act on, with its secrets. It prints without them, and is never written anywhere."""
+    """One place to act on, with its secrets. It prints without them, and is never written anywhere.
+
+    `unset` names the variables of what was not given, by field; it is '' then.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -285,6 +297,7 @@ class Target(BaseModel):
     backups: Path | None = None
     statement_log: Path | None = None
     monitoring: Monitoring
+    unset: Mapping[str, str] = {}
 
 
 def load_playbook(path: Path | str | None = None) -> Playbook:
@@ -345,7 +358,8 @@ def _resolve(
 ) -> Target:
     settings = {field.removesuffix("_env"): value for field, value in values.items()}
     for secret in ("database_url", "vercel_token", "webhook_secret", "cron_secret"):
-        keep_secret(settings[secret])
+        if settings[secret]:
+            keep_secret(settings[secret])
     return Target(
         name=name,
         production=names.production,

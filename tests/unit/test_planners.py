@@ -171,6 +171,18 @@ class TestMigration:
         assert plan.warnings == ("The down of migration 9 runs code (line 2): its text does not tell what that does.",)
         assert "**Lost to the live schema**" in plan.heading() and "3,412" in plan.heading()
 
+    def test_a_platform_that_does_not_answer_hinders_no_down(self) -> None:
+        facts = situation(releases=Releases(None, unread="the API gave no answer"))
+        plan = plan_migration_rollback(facts, to=8)
+        assert ids(plan) == ["run-down-9"]
+        assert ["unknown: the API gave no answer" in each for each in plan.warnings] == [True]
+        for asks in (
+            lambda: plan_migration_rollback(facts, to=8, deployment="dpl_8"),
+            lambda: plan_application_rollback(facts),
+        ):
+            with pytest.raises(RollbackError, match="Where production points is unknown: the API gave no answer"):
+                asks()
+
     def test_what_speaks_against_touching_the_state_table_is_said(self) -> None:
         holder = Holder(77, "ci-runner", None, "advisory lock 5")
         doubted = replace(situation().state, locked_by=(holder,), problems=("Changed since they were applied: 9",))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.adapters.systems import connect
-from toolkit.errors import UsageError
+from toolkit.errors import PlatformError, UsageError
 from toolkit.playbook import Severity, load_playbook, pg_bindir
 from toolkit.redaction import keep_secret, redact
 
@@ -64,6 +64,19 @@ def test_every_missing_variable_is_named_and_no_value_is_shown() -> None:
     with pytest.raises(UsageError, match="CRON_SECRET, VERCEL_TOKEN are not set") as raised:
         load_playbook(SOURCE).target("sandbox", given)
     assert "secret-word" not in str(raised.value)
+
+
+def test_what_needs_only_the_database_goes_without_the_rest() -> None:
+    playbook = load_playbook(SOURCE)
+    target = playbook.target("sandbox", {"DATABASE_URL": ENVIRONMENT["DATABASE_URL"]}, database_only=True)
+    assert sorted(target.unset.values()) == sorted(set(ENVIRONMENT) - {"DATABASE_URL", "TOOLKIT_SANDBOX"})
+    systems = connect(playbook, target)
+    with pytest.raises(PlatformError, match="VERCEL_TOKEN") as raised:
+        systems.platform.deployments()
+    assert raised.value.next
+    assert systems.service.probe("/api/health").error == "its URL is not set"
+    with pytest.raises(UsageError, match="DATABASE_URL is not set"):
+        playbook.target("sandbox", {}, database_only=True)
 
 
 def test_a_resolved_target_prints_no_secret_and_masks_them_from_then_on() -> None:

@@ -40,11 +40,14 @@ HEALTH_PATHS: Mapping[str | None, str] = {
 
 
 class ServiceConfig(BaseModel):
-    """Where the service answers and how long to wait for one request, in seconds. Prints without its secrets."""
+    """Where the service answers and how long to wait for one request, in seconds. Prints without its secrets.
+
+    Without a `base_url` there is no service that could be asked, which counts as no answer.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    base_url: str
+    base_url: str | None
     webhook_secret: SecretStr | None = None
     cron_secret: SecretStr | None = None
     timeout_s: Annotated[float, Field(gt=0)] = 5
@@ -53,7 +56,9 @@ class ServiceConfig(BaseModel):
 
     @field_validator("base_url")
     @classmethod
-    def _plain_address(cls, value: str) -> str:
+    def _plain_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             raise ValueError("an http or https address without a user or password is wanted")
@@ -187,6 +192,8 @@ class ServiceClient:
 
     def timings(self, path: str, samples: int) -> list[Timing]:
         """GET a path `samples` times, each over a connection of its own. Never raises for an outage."""
+        if self.config.base_url is None:
+            return []
         with self._connect(httpx.Limits(max_keepalive_connections=0)) as client:
             return [
                 Stopwatch().time(client, path, limit_bytes=BODY_LIMIT_BYTES, limit_s=self.config.timeout_s)
@@ -195,14 +202,16 @@ class ServiceClient:
 
     def _connect(self, limits: httpx.Limits) -> httpx.Client:
         return httpx.Client(
-            base_url=self.config.base_url,
+            base_url=self.config.base_url or "",
             timeout=self.config.timeout_s,
             limits=limits,
             transport=self._transport,
-            trust_env=not _is_loopback(self.config.base_url),
+            trust_env=not _is_loopback(self.config.base_url or ""),
         )
 
     def _ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
+        if self.config.base_url is None:
+            return Answer(None, 0.0, error="its URL is not set")
         started = time.monotonic()
         status: int | None = None
         kept: dict[str, str] = {}

@@ -5,13 +5,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from toolkit.adapters.postgres import Database
 from toolkit.adapters.service import ServiceClient, ServiceConfig
 from toolkit.adapters.vercel import VercelClient, VercelConfig
-from toolkit.errors import UsageError
+from toolkit.errors import PlatformError, UsageError
 from toolkit.playbook import Playbook, Target
+
+PLATFORM = ("vercel_api_url", "vercel_token", "vercel_project", "vercel_team")
 
 
 @dataclass(frozen=True)
@@ -26,23 +28,25 @@ class Systems:
 
     @property
     def production_host(self) -> str:
-        """The host under which production is served; the platform resolves it to a deployment."""
+        """The host under which production is served; the platform resolves it to a deployment.
+
+        Raises PlatformError when the service's URL was not given."""
+        if not self.target.service_url:
+            raise PlatformError(f"{self.target.unset['service_url']} is not set, which names production's host")
         return urlsplit(self.target.service_url).netloc
 
 
 def connect(playbook: Playbook, target: Target) -> Systems:
-    """Clients for a resolved target. Opens no connection. UsageError for a setting that cannot be; none is quoted."""
+    """Clients for a resolved target. Opens no connection. One whose settings are unset says so when it is asked.
+
+    UsageError for a setting that cannot be; none is quoted.
+    """
     with _settings_of(target):
-        platform = VercelConfig(
-            api_url=target.vercel_api_url,
-            token=target.vercel_token,
-            project_id=target.vercel_project,
-            team_id=target.vercel_team,
-        )
+        platform = _platform(target)
         service = ServiceConfig(
-            base_url=target.service_url,
-            webhook_secret=target.webhook_secret,
-            cron_secret=target.cron_secret,
+            base_url=target.service_url or None,
+            webhook_secret=target.webhook_secret if "webhook_secret" not in target.unset else None,
+            cron_secret=target.cron_secret if "cron_secret" not in target.unset else None,
             webhook_path=playbook.endpoints.webhook,
             scheduler_path=playbook.endpoints.scheduler,
         )
@@ -68,3 +72,15 @@ def _settings_of(target: Target) -> Iterator[None]:
             state="nothing was done",
             next="mend the variable that holds it, then repeat the command",
         ) from None
+
+
+def _platform(target: Target) -> VercelConfig:
+    missing = [target.unset[field] for field in PLATFORM if field in target.unset]
+    if missing:
+        return VercelConfig(token=SecretStr("none"), project_id="", unset=tuple(missing))
+    return VercelConfig(
+        api_url=target.vercel_api_url,
+        token=target.vercel_token,
+        project_id=target.vercel_project,
+        team_id=target.vercel_team,
+    )

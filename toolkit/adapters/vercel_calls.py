@@ -92,6 +92,7 @@ class Calls:
 
         429 and a connection that was never made are tried again; 5xx and lost answers only when `repeatable`.
         """
+        self._require_set()
         deadline = time.monotonic() + min(self.config.timeout_s, within if within is not None else float("inf"))
         for attempt in range(ATTEMPTS):
             outcome = self._attempt(method, path, query or {}, body, deadline)
@@ -105,6 +106,7 @@ class Calls:
 
     def lines(self, path: str, *, within: float) -> Iterator[str]:
         """The lines of a stream as they come, for at most `within` seconds, however slowly or quickly they come."""
+        self._require_set()
         deadline = time.monotonic() + within
         broke: str | None = None
         refused: _Outcome | None = None
@@ -130,6 +132,11 @@ class Calls:
         return self._parsed(model, line.encode(), "a line of the stream")
 
     # Inside
+
+    def _require_set(self) -> None:
+        if unset := self.config.unset:
+            said = f"{', '.join(unset)} {'is' if len(unset) == 1 else 'are'} not set"
+            raise PlatformError(f"The platform cannot be asked: {said}", next="export what is missing, then repeat it")
 
     def _attempt(self, method: str, path: str, query: Mapping[str, str], body: object, deadline: float) -> _Outcome:
         if time.monotonic() >= deadline:

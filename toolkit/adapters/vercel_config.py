@@ -11,7 +11,8 @@ class VercelConfig(BaseModel):
     """Where the API is and as whom to call it. `timeout_s` bounds a whole call, its repetitions included, in seconds.
 
     `production_host` is the name that production is asked by; None takes the names that the project lists. A plain
-    `http` address is taken for this machine only, because the token travels in every request.
+    `http` address is taken for this machine only, because the token travels in every request. `unset`: the variables
+    that hold all this and are not set; then every call raises PlatformError and nothing is sent.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -22,6 +23,7 @@ class VercelConfig(BaseModel):
     team_id: str | None = None
     timeout_s: Annotated[float, Field(gt=0)] = 10.0
     production_host: str | None = None
+    unset: tuple[str, ...] = ()
 
     @field_validator("api_url")
     @classmethod

@@ -88,7 +88,7 @@ def roll_back(asked: Asked, **wish: Any) -> None:
     """Plan it, show it, and with --execute do it. Exit code 3 when it was done and did not visibly help."""
     from toolkit.rollback import rollback_plan
 
-    systems = _systems(asked)
+    systems = _systems(asked, database_only="migration_target" in wish or "backup_restore" in wish)
     with _incident(asked, systems, "a rollback was asked for by hand") as incident:
         plan = rollback_plan(systems, incident, **wish)
         _show_plan(asked, plan)
@@ -143,12 +143,16 @@ def abort_rollback(asked: Asked) -> None:
         raise typer.Exit(0 if ended.whole else 3)
 
 
-def _systems(asked: Asked) -> "Systems":
+def _systems(asked: Asked, *, database_only: bool = True) -> "Systems":
+    """`database_only`: a token or a URL that is not set keeps nobody from the database; what needs it says so."""
     from toolkit.adapters.systems import connect
     from toolkit.playbook import load_playbook
 
     book = load_playbook(asked.playbook or None)
-    return connect(book, book.target(asked.target or None, database_url_env=asked.database_url_env))
+    return connect(
+        book,
+        book.target(asked.target or None, database_url_env=asked.database_url_env, database_only=database_only),
+    )
 
 
 @contextlib.contextmanager

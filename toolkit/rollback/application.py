@@ -21,13 +21,14 @@ def plan_application_rollback(
     fits together with another schema.
     """
     releases = situation.releases
+    running = releases.running
     live = situation.state.version if situation.state else None
     if pairing is not None and pairing.widened:
         raise _needs_both(pairing, situation.target)
     known = pairing is not None and pairing.order == "alone"
     named = deployment or (pairing.deployment if pairing and known else None)
     chosen = named_deployment(releases, named) if named else _newest_earlier(releases, live)
-    if chosen.id == releases.running.id:
+    if chosen.id == running.id:
         raise RollbackError(
             f"Production points at {chosen.id} already",
             target=situation.target,
@@ -46,8 +47,8 @@ def plan_application_rollback(
         service=situation.service,
         target=situation.target,
         server=situation.server,
-        summary=f"Application rollback of {situation.service}: {releases.running.id} → {chosen.id}",
-        steps=(point_production(chosen, releases.running, "It was live before the one that fails."),),
+        summary=f"Application rollback of {situation.service}: {running.id} → {chosen.id}",
+        steps=(point_production(chosen, running, "It was live before the one that fails."),),
         warnings=(*(() if known else fit_warnings(chosen, live)), *(pairing.warnings if pairing else ())),
         reasons=pairing.reasons if pairing else (),
     )

@@ -78,7 +78,8 @@ def _fits(plan: Plan, situation: Situation, finished: bool) -> bool:
 def _action_fits(action: Action, plan: Plan, situation: Situation, finished: bool) -> bool:
     if isinstance(action, PointProduction):
         allowed = {action.deployment} if finished else {action.deployment, action.instead_of}
-        return situation.releases.running.id in allowed
+        live = situation.releases.live  # a platform that does not answer is the step's business, not a new plan's
+        return live is None or live.id in allowed
     if isinstance(action, Mend):
         return situation.state is not None and situation.state.version in (action.version, action.to_version)
     if not isinstance(action, RunDown):

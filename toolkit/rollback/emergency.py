@@ -16,7 +16,7 @@ from toolkit.rollback.plan import (
     Stage,
     Step,
 )
-from toolkit.rollback.situation import Situation
+from toolkit.rollback.situation import Situation, unseen_application
 
 BACKUP_FOLDER = "backup-frozen"
 STAGES: tuple[tuple[Stage, str], ...] = (
@@ -74,9 +74,13 @@ def plan_emergency(
         summary=f"Full emergency rollback of {situation.service}: {told}",
         steps=tuple(steps),
         destroys=tuple(line for part in parts for line in part.destroys),
-        warnings=tuple(dict.fromkeys([*(line for part in parts for line in part.warnings), *_rotate(breach)])),
+        warnings=tuple(dict.fromkeys([*_warnings(situation, parts), *_rotate(breach)])),
         reasons=tuple(dict.fromkeys([*reasons, *(line for part in parts for line in part.reasons)])),
     )
+
+
+def _warnings(situation: Situation, parts: Sequence[Plan]) -> list[str]:
+    return [*(line for part in parts for line in part.warnings), *unseen_application(situation.releases)]
 
 
 def _freeze() -> Step:

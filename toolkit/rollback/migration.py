@@ -20,7 +20,7 @@ from toolkit.rollback.frozen import frozen
 from toolkit.rollback.migrations import Migration, MigrationFolder
 from toolkit.rollback.pair.choosing import Pairing
 from toolkit.rollback.plan import Plan, RunDown, Step
-from toolkit.rollback.situation import Situation
+from toolkit.rollback.situation import Situation, unseen_application
 from toolkit.rollback.state_tables import MigrationState
 
 APPLICATION_FIRST = (
@@ -52,9 +52,9 @@ def plan_migration_rollback(
     _require_downs(migrations, situation.target)
     known = pairing is not None and pairing.order != "unknown"
     chosen = _paired(situation, pairing) if pairing and known else _application_for(situation, to, deployment)
-    running = situation.releases.running
+    running = situation.releases.live
     steps = [_down(migration, folder, to) for migration in migrations]
-    if chosen is not None:
+    if chosen is not None and running is not None:
         why = _why_application(running, to, known=known)
         steps = _in_order(steps, point_production(chosen, running, why), pairing)
     return Plan(
@@ -66,7 +66,7 @@ def plan_migration_rollback(
         steps=tuple(steps),
         destroys=tuple(str(loss) for loss in situation.losses if loss.version > to),
         warnings=(
-            *(() if known else fit_warnings(chosen or running, to)),
+            *_fit(chosen or running, situation, to, known=known),
             *(pairing.warnings if pairing else ()),
             *_hidden(migrations),
             *_doubts(state),
@@ -77,6 +77,12 @@ def plan_migration_rollback(
             *([APPLICATION_FIRST] if chosen and not known else []),
         ),
     )
+
+
+def _fit(serving: Deployment | None, situation: Situation, to: int, *, known: bool) -> tuple[str, ...]:
+    if serving is None:
+        return unseen_application(situation.releases)
+    return () if known else fit_warnings(serving, to)
 
 
 def _paired(situation: Situation, pairing: Pairing) -> Deployment | None:
@@ -170,6 +176,8 @@ def _require_downs(migrations: Sequence[Migration], target: str) -> None:
 def _application_for(situation: Situation, to: int, deployment: str | None) -> Deployment | None:
     """The deployment to go to; None where the live one may stay."""
     releases = situation.releases
+    if deployment is None and releases.live is None:
+        return None
     running = releases.running
     if deployment is None:
         stays = running.schema_version is None or running.schema_version <= to

@@ -33,12 +33,15 @@ READ_WITHIN_MS = 10_000
 def find_pairing(
     systems: Systems, situation: Situation, *, wanted: Wanted, after: int | None, named: str | None
 ) -> Pairing | None:
-    """Which deployment with which schema, and in which order; None where the database or the folder is not known.
+    """Which deployment with which schema, and in which order; None where database, folder or live code is unknown.
 
     `after` is the schema version to go to, None where it must stay; `named` the deployment that somebody named. Raises
     RollbackError where no deployment fits in the end. What cannot be tried makes the pairing 'unknown'.
     """
     if situation.server is None or situation.folder is None or situation.state is None or situation.pooled:
+        return None
+    running = situation.releases.live
+    if running is None:
         return None
     now = situation.state.version
     if now is None or situation.state.dirty or situation.state.drift:
@@ -46,12 +49,12 @@ def find_pairing(
     try:
         with scratch_server(like=situation.server) as scratch:
             copies = _copies(systems, situation, scratch, [now, *([after] if after is not None else [])])
-            running = _candidate(systems, situation, situation.releases.running, copies, now, after)
+            current = _candidate(systems, situation, running, copies, now, after)
             others = [_candidate(systems, situation, each, copies, now, after) for each in _others(situation, named)]
     except (DatabaseError, UsageError) as error:
         said = f"Whether code and schema fit was not tried: {error.what}."
         return Pairing("unknown", None, wanted == "migration", (), (said,))
-    return choose_pair(running, others, now=now, after=after, wanted=wanted)
+    return choose_pair(current, others, now=now, after=after, wanted=wanted)
 
 
 def remember_queries(systems: Systems) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from toolkit.adapters.postgres import ServerIdentity
 from toolkit.adapters.systems import Systems
-from toolkit.errors import DatabaseError, RollbackError, UsageError, WrongServerError
+from toolkit.errors import DatabaseError, PlatformError, RollbackError, UsageError, WrongServerError
 from toolkit.incident import Incident
 from toolkit.rollback.application import plan_application_rollback
 from toolkit.rollback.begun import plan_to_continue
@@ -22,7 +22,7 @@ from toolkit.rollback.migrations import read_folder
 from toolkit.rollback.pairing import find_pairing
 from toolkit.rollback.plan import Kind, Plan
 from toolkit.rollback.restoring import NEWEST, restore_plan
-from toolkit.rollback.situation import Releases, Situation, is_same_server
+from toolkit.rollback.situation import Releases, Situation, is_same_server, unseen_application
 from toolkit.rollback.state_tables import read_state
 from toolkit.rollback.target_version import last_stable
 
@@ -83,19 +83,17 @@ def rollback_plan(
         case "application":
             return _application_plan(systems, situation, wish)
         case "restore":
-            return restore_plan(systems, incident, situation, wish.source, reasons=wish.reasons)
+            plan = restore_plan(systems, incident, situation, wish.source, reasons=wish.reasons)
+            return replace(plan, warnings=(*plan.warnings, *unseen_application(situation.releases)))
         case "emergency":
             return _emergency_plan(systems, incident, situation, wish)
     return _migration_plan(systems, situation, wish)
 
 
 def survey(systems: Systems) -> Situation:
-    """The facts about a target. What the database does not tell is left out, with the reason."""
+    """The facts about a target. What the database or the platform does not tell is left out, with the reason."""
     target, database = systems.target, systems.database
-    releases = Releases(
-        systems.platform.production(systems.production_host),
-        tuple(systems.platform.deployments(limit=LATEST_DEPLOYMENTS)),
-    )
+    releases = _releases(systems)
     bare = Situation(systems.playbook.service.name, target.name, None, database.pooled, releases)
     try:
         server = database.identity()
@@ -107,6 +105,15 @@ def survey(systems: Systems) -> Situation:
     return replace(bare, server=server, folder=folder, state=state, stable=stable)
 
 
+def _releases(systems: Systems) -> Releases:
+    """A platform that is down must not keep the database from being rolled back."""
+    try:
+        live = systems.platform.production(systems.production_host)
+        return Releases(live, tuple(systems.platform.deployments(limit=LATEST_DEPLOYMENTS)))
+    except PlatformError as error:
+        return Releases(None, unread=error.what)
+
+
 def _migration_plan(systems: Systems, situation: Situation, wish: Wish) -> Plan:
     folder, state, to, reasons = situation.folder, situation.state, wish.to, wish.reasons
     if state is not None and state.dirty and not situation.pooled:
@@ -115,11 +122,18 @@ def _migration_plan(systems: Systems, situation: Situation, wish: Wish) -> Plan:
         if to is None:
             to = last_stable(situation.stable, state, folder).version
             reasons = (*reasons, f"Version {to} is the last at which all was verified.")
-        doomed = folder.between(to, state.version or 0)
-        losses = count_losses(systems.database, doomed, systems.playbook.database.schemas)
-        situation = replace(situation, losses=losses)
+        situation = _with_losses(systems, situation, to)
     pairing = find_pairing(systems, situation, wanted="migration", after=to, named=wish.deployment)
     return plan_migration_rollback(situation, to=to or 0, deployment=wish.deployment, reasons=reasons, pairing=pairing)
+
+
+def _with_losses(systems: Systems, situation: Situation, to: int) -> Situation:
+    """The situation with what the downs to a version destroy, counted."""
+    folder, state = situation.folder, situation.state
+    if folder is None or state is None:
+        return situation
+    doomed = folder.between(to, state.version or 0)
+    return replace(situation, losses=count_losses(systems.database, doomed, systems.playbook.database.schemas))
 
 
 def _application_plan(systems: Systems, situation: Situation, wish: Wish) -> Plan:
@@ -128,6 +142,7 @@ def _application_plan(systems: Systems, situation: Situation, wish: Wish) -> Pla
     pairing = find_pairing(systems, situation, wanted="application", after=after, named=wish.deployment)
     if pairing is None or not pairing.migrates or after is None:
         return plan_application_rollback(situation, deployment=wish.deployment, pairing=pairing)
+    situation = _with_losses(systems, situation, after)
     return plan_migration_rollback(situation, to=after, deployment=wish.deployment, pairing=pairing)
 
 
@@ -153,11 +168,14 @@ def _emergency_plan(systems: Systems, incident: Incident, situation: Situation, 
     parts, releases = [], situation.releases
     deployment = wish.deployment or situation.stable[0].deployment
     chosen = releases.named(deployment)
-    if deployment != releases.running.id and (chosen is None or chosen.id != releases.running.id):
+    moved = _schema_moved(situation)
+    # A platform that does not answer keeps neither the database nor a breach waiting: a warning says what is not known.
+    blind = releases.live is None and wish.deployment is None and (moved or bool(wish.breach))
+    if not blind and deployment != releases.running.id and (chosen is None or chosen.id != releases.running.id):
         parts.append(plan_application_rollback(situation, deployment=deployment))
         assert chosen is not None, "the planner has refused what is not there"
-        situation = replace(situation, releases=replace(releases, running=chosen))
-    if _schema_moved(situation):
+        situation = replace(situation, releases=replace(releases, live=chosen))
+    if moved:
         parts.append(_database_part(systems, incident, situation, wish))
     breach = Breach(wish.breach, _credentials(systems)) if wish.breach else None
     return plan_emergency(situation, parts=parts, breach=breach, reasons=wish.reasons)

@@ -6,6 +6,7 @@ from typing import Any
 
 from toolkit.adapters.postgres import ServerIdentity, StablePoint
 from toolkit.adapters.vercel import Deployment
+from toolkit.errors import RollbackError
 from toolkit.rollback.down_sql import Loss
 from toolkit.rollback.migrations import MigrationFolder
 from toolkit.rollback.state_tables import MigrationState
@@ -32,10 +33,26 @@ class CountedLoss:
 
 @dataclass(frozen=True)
 class Releases:
-    """Where production points, and the production deployments, newest first."""
+    """Where production points, and the production deployments, newest first.
 
-    running: Deployment
-    deployments: tuple[Deployment, ...]
+    `live` None: the platform did not say, and `unread` tells why. What needs no deployment can be planned all the same.
+    """
+
+    live: Deployment | None
+    deployments: tuple[Deployment, ...] = ()
+    unread: str = ""
+
+    @property
+    def running(self) -> Deployment:
+        """Where production points. Raises RollbackError when the platform did not say."""
+        if self.live is None:
+            raise RollbackError(
+                f"Where production points is unknown: {self.unread or 'the platform was not asked'}",
+                state="nothing was done",
+                next="roll the database back alone (--last-stable, --migration-target, --backup-restore), or wait for "
+                "the platform",
+            )
+        return self.live
 
     def named(self, id_or_host: str) -> Deployment | None:
         """A listed deployment by its id or host."""
@@ -44,7 +61,8 @@ class Releases:
     @property
     def earlier(self) -> list[Deployment]:
         """Those that production can be pointed at: ready, once live, not live now; the newest first."""
-        found = [d for d in self.deployments if d.id != self.running.id and can_serve(d)]
+        live = self.live.id if self.live else None
+        found = [d for d in self.deployments if d.id != live and can_serve(d)]
         return sorted(found, key=lambda d: d.created_at, reverse=True)
 
 
@@ -65,6 +83,16 @@ class Situation:
     stable: tuple[StablePoint, ...] = ()
     losses: tuple[CountedLoss, ...] = ()
     unread: str = ""
+
+
+def unseen_application(releases: Releases) -> tuple[str, ...]:
+    """The warning of a plan that leaves the application alone because the platform is silent; () where it answers."""
+    if releases.live is not None:
+        return ()
+    return (
+        f"Which deployment is live, and whether it works on what the database will be, is unknown: {releases.unread}. "
+        "Look at it as soon as the platform answers (--status-only, --app-rollback).",
+    )
 
 
 def can_serve(deployment: Deployment) -> bool:

@@ -66,7 +66,7 @@ def damage_moment(
     later = sorted(
         (
             each
-            for each in [releases.running, *releases.deployments]
+            for each in [*([releases.live] if releases.live else []), *releases.deployments]
             if each.schema_version is not None
             and each.schema_version > newest.version
             and each.created_at >= newest.verified_at
