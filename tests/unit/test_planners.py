@@ -12,11 +12,11 @@ from toolkit.adapters.vercel import Deployment
 from toolkit.errors import JournalError, RollbackError
 from toolkit.journal import Entry
 from toolkit.rollback.application import plan_application_rollback
-from toolkit.rollback.begun import plan_to_continue
+from toolkit.rollback.begun import plan_to_continue, times_ended
 from toolkit.rollback.down_sql import Loss, LossKind
 from toolkit.rollback.migration import plan_migration_rollback
 from toolkit.rollback.migrations import Migration, MigrationFolder, Script
-from toolkit.rollback.plan import Plan, PointProduction, RunDown
+from toolkit.rollback.plan import NEWEST, Plan, PointProduction, RestoreBeside, RunDown, Step, Wish
 from toolkit.rollback.situation import CountedLoss, Releases, Situation
 from toolkit.rollback.state_tables import Found, GolangMigrate, Holder, Recorded, against
 from toolkit.rollback.target_version import last_stable, reachable_versions
@@ -360,7 +360,7 @@ class TestThePlanItself:
         assert all(isinstance(value, str) and value for row in rows for value in row.values())
 
 
-PLAN = plan_migration_rollback(situation(), to=8)
+PLAN = replace(plan_migration_rollback(situation(), to=8), wish=Wish("migration", None, None))
 
 
 def entries(*kinds: str, plan: Plan = PLAN, execute: bool = True) -> list[Entry]:
@@ -374,7 +374,14 @@ def entries(*kinds: str, plan: Plan = PLAN, execute: bool = True) -> list[Entry]
 
 
 def continued(found: list[Entry], facts: Situation, to: int | None = 8, named: str | None = None) -> Plan | None:
-    return plan_to_continue(found, facts, kind="migration", to=to, named=named)
+    return plan_to_continue(found, facts, Wish("migration", to, named))
+
+
+def restoring(source: str, **more: object) -> Plan:
+    action = RestoreBeside(source, "ab", "schemas")
+    step = Step("restore-beside", action, "what", "why", "expected", "verify", "undo")
+    wish = Wish("restore", None, None, source=source)
+    return Plan("restore", "churn-saver", "production", SERVER, "a restore", (step,), wish=replace(wish, **more))  # type: ignore[arg-type]
 
 
 class TestGoingOn:
@@ -420,3 +427,35 @@ class TestGoingOn:
         self, found: list[Entry], facts: Situation, to: int, named: str | None
     ) -> None:
         assert continued(found, facts, to, named) is None
+
+    def test_the_last_stable_version_is_not_just_any(self) -> None:
+        named = replace(PLAN, wish=Wish("migration", 8, None))
+        assert continued(entries("plan.made", "step.begun", plan=named), situation(9), to=None) is None
+
+    def test_another_file_is_not_the_one_that_was_begun(self) -> None:
+        plan = restoring("/backups/A")
+        found = entries("plan.made", "step.begun", plan=plan)
+        wish = Wish("restore", None, None, source="/backups/A")
+        assert plan_to_continue(found, situation(9), wish) == plan
+        assert plan_to_continue(found, situation(9), replace(wish, source="/backups/x/../A")) == plan
+        assert plan_to_continue(found, situation(9), replace(wish, source="/backups/B")) is None
+        assert plan_to_continue(found, situation(9), replace(wish, source=NEWEST)) is None
+
+    def test_the_newest_that_was_begun_goes_on_by_its_name_too(self) -> None:
+        plan = replace(restoring("/backups/A"), wish=Wish("restore", None, None))
+        found = entries("plan.made", "step.begun", plan=plan)
+        for source in (NEWEST, "/backups/A"):
+            assert plan_to_continue(found, situation(9), Wish("restore", None, None, source=source)) == plan
+
+    def test_a_finished_restore_is_planned_anew_with_a_turn_of_its_own(self) -> None:
+        plan = restoring("/backups/A")
+        found = entries("plan.made", "step.begun", "step.done", "plan.done", plan=plan)
+        assert plan_to_continue(found, situation(9), plan.wish) is None
+        assert times_ended(found) == 1 and times_ended(entries("plan.made", "step.begun", "plan.done")) == 0
+        assert replace(plan, turn=2).id != plan.id
+
+    def test_a_breach_is_not_met_by_a_plan_that_ends_no_sessions(self) -> None:
+        plan = replace(PLAN, kind="emergency", wish=Wish("emergency", None, None))
+        found = entries("plan.made", "step.begun", plan=plan)
+        assert plan_to_continue(found, situation(9), Wish("emergency", None, None)) == plan
+        assert plan_to_continue(found, situation(9), Wish("emergency", None, None, breach="a key leaked")) is None

@@ -65,6 +65,7 @@ class TestNames:
 
     def test_the_same_incident_and_source_give_the_same_mark(self) -> None:
         assert mark_of("one", "/a") == mark_of("one", "/a") != mark_of("one", "/b") != mark_of("on", "e/b")
+        assert mark_of("one", "/a") == mark_of("one", "/a", 1) != mark_of("one", "/a", 2)
 
 
 class TestWay:

@@ -5,15 +5,17 @@ deployment, a changed file) the old plan is left alone and a new one is made fro
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from toolkit.journal import Entry
-from toolkit.rollback.plan import Action, Kind, Mend, Plan, PointProduction, RunDown
+from toolkit.rollback.plan import Action, Kind, Mend, Plan, PointProduction, RunDown, Wish
 from toolkit.rollback.situation import Situation
 
 MADE, DONE, ABORTED = "plan.made", "plan.done", "plan.aborted"
 STEP_BEGUN, STEP_DONE = "step.begun", "step.done"
+ONCE_MORE: tuple[Kind, ...] = ("restore", "emergency")  # finished, they can be wanted again, for new damage
 
 
 @dataclass(frozen=True)
@@ -48,27 +50,57 @@ def latest_progress(entries: Sequence[Entry]) -> Progress | None:
     return None
 
 
-def plan_to_continue(
-    entries: Sequence[Entry], situation: Situation, *, kind: Kind, to: int | None, named: str | None
-) -> Plan | None:
+def times_ended(entries: Sequence[Entry]) -> int:
+    """How many restores and emergency plans of an incident were finished or given up."""
+    kinds: dict[str, str] = {}
+    ended: set[str] = set()
+    for entry in entries:
+        if entry.kind == MADE and entry.data.get("execute"):
+            kinds[str(entry.data["plan"])] = str(entry.data.get("kind"))
+        elif entry.kind in (DONE, ABORTED) and kinds.get(str(entry.data.get("plan"))) in ONCE_MORE:
+            ended.add(str(entry.data["plan"]))
+    return len(ended)
+
+
+def plan_to_continue(entries: Sequence[Entry], situation: Situation, wish: Wish) -> Plan | None:
     """The latest plan that was begun, if it is what is wanted and still fits what is there; otherwise None.
 
-    A plan that was finished is returned too while its end still holds, so that a repeated run finds all of it done.
-    Raises JournalError when that plan was changed in the journal.
+    A finished plan of Type 1 or 2 is returned too while its end still holds, so that a repeated run finds all of it
+    done. A finished restore is none: nothing tells whether the damage came again. Raises JournalError when that plan
+    was changed in the journal.
     """
     progress = latest_progress(entries)
     if progress is None or progress.aborted or not progress.times(STEP_BEGUN):
         return None
     plan = Plan.from_json(progress.data)
-    chosen = situation.releases.named(named) if named else None
-    if not _is_wanted(plan, kind, to, chosen.id if chosen else named):
+    if progress.finished and plan.kind in ONCE_MORE:
+        return None
+    if not _is_wanted(plan, wish, situation):
         return None
     return plan if _fits(plan, situation, progress.finished) else None
 
 
-def _is_wanted(plan: Plan, kind: Kind, to: int | None, named: str | None) -> bool:
+def _is_wanted(plan: Plan, wish: Wish, situation: Situation) -> bool:
+    """The same was asked for, or what is asked for by name is where the plan leads."""
+    asked, wish = plan.wish, wish.bare
+    if asked == wish:
+        return True
+    chosen = situation.releases.named(wish.deployment) if wish.deployment else None
+    named = chosen.id if chosen else wish.deployment
+    if wish.kind in ONCE_MORE:
+        restored = plan.restores and str(Path(plan.restores.source).resolve())
+        return (
+            asked is not None
+            and replace(asked, source=wish.source, deployment=wish.deployment) == wish
+            and wish.source in (asked.source, restored)
+            and (wish.deployment == asked.deployment or named == plan.deployment)
+        )
+    if plan.kind != wish.kind:
+        return False
+    if wish.kind == "application":
+        return named is not None and named == plan.deployment
     ends_at = plan.ends_at.to_version if plan.ends_at else None
-    return plan.kind == kind and (to is None or to == ends_at) and named in (None, plan.deployment)
+    return wish.to is not None and wish.to == ends_at and named in (None, plan.deployment)
 
 
 def _fits(plan: Plan, situation: Situation, finished: bool) -> bool:

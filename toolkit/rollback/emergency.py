@@ -35,9 +35,14 @@ class Breach:
 
 
 def plan_emergency(
-    situation: Situation, *, parts: Sequence[Plan], breach: Breach | None = None, reasons: Sequence[str] = ()
+    situation: Situation,
+    *,
+    parts: Sequence[Plan],
+    breach: Breach | None = None,
+    reasons: Sequence[str] = (),
+    turn: int = 1,
 ) -> Plan:
-    """The plan of Type 4 around the steps of `parts`, in their order.
+    """The plan of Type 4 around the steps of `parts`, in their order. `turn` as in `Plan`, that of a restore in it.
 
     Raises RollbackError where there is nothing to put back, or where the database cannot be read: what cannot be
     frozen cannot be rolled back in this way.
@@ -64,7 +69,7 @@ def plan_emergency(
             state="nothing was done",
             next="restore a backup (--backup-restore=FILE), or assess again",
         )
-    steps = [_freeze(), *([_end_sessions(breach)] if breach else []), _back_up(), *inner, *map(_release, STAGES)]
+    steps = [_freeze(), *([_end_sessions(breach)] if breach else []), _back_up(turn), *inner, *map(_release, STAGES)]
     told = "; ".join(part.summary.partition(": ")[2] or part.summary for part in parts) or "sessions ended"
     return Plan(
         kind="emergency",
@@ -76,6 +81,7 @@ def plan_emergency(
         destroys=tuple(line for part in parts for line in part.destroys),
         warnings=tuple(dict.fromkeys([*_warnings(situation, parts), *_rotate(breach)])),
         reasons=tuple(dict.fromkeys([*reasons, *(line for part in parts for line in part.reasons)])),
+        turn=turn,
     )
 
 
@@ -107,10 +113,10 @@ def _end_sessions(breach: Breach) -> Step:
     )
 
 
-def _back_up() -> Step:
+def _back_up(turn: int) -> Step:
     return Step(
         id="back-up",
-        action=BackUp(BACKUP_FOLDER),
+        action=BackUp(BACKUP_FOLDER if turn == 1 else f"{BACKUP_FOLDER}-{turn}"),
         what="Back up the frozen database, beside the backup from before",
         why="It holds all that was ever acknowledged, for nothing is written any more",
         expected="As long as the first backup took",

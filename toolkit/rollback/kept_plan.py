@@ -4,6 +4,7 @@ Owns one table in the schema `toolkit`. The journal in the incident's folder tel
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -80,6 +81,22 @@ def unfinished_plans(database: Database) -> list[KeptPlan]:
             """
         ).fetchall()
     return [KeptPlan(Plan.from_json(body), incident, begun_at, outcome) for body, incident, begun_at, outcome in rows]
+
+
+def times_ended(database: Database, incident: str, kinds: Sequence[str]) -> int:
+    """How many plans of these kinds an incident has finished or given up here. Raises DatabaseError."""
+    with database.reading() as conn:
+        if not _there(conn):
+            return 0
+        row = conn.execute(
+            """
+            SELECT count(*)
+            FROM toolkit.rollback_plan
+            WHERE incident = %(incident)s AND outcome IN ('done', 'aborted') AND body ->> 'kind' = ANY (%(kinds)s)
+            """,
+            {"incident": incident, "kinds": list(kinds)},
+        ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def plan_to_resume(database: Database) -> KeptPlan:

@@ -7,8 +7,9 @@ would do and where, so what is carried out is what was shown.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -20,6 +21,28 @@ from toolkit.rollback.damage import Damage
 Kind = Literal["migration", "application", "restore", "emergency"]
 Way = Literal["schemas", "databases", "reload"]
 Stage = Literal["webhooks", "reminders", "everything"]
+NEWEST = "newest"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What somebody wants. `to` None: the last stable version. `deployment` None: the one that fits.
+
+    `source` is a backup to restore: a path, or NEWEST. `breach` is why all other sessions are to be ended; '' is none.
+    """
+
+    kind: Kind
+    to: int | None
+    deployment: str | None
+    reasons: tuple[str, ...] = ()
+    source: str = NEWEST
+    breach: str = ""
+
+    @property
+    def bare(self) -> "Wish":
+        """What was asked for, without its reasons, and with the one spelling of the source's path."""
+        source = self.source if self.source == NEWEST else str(Path(self.source).resolve())
+        return replace(self, reasons=(), source=source)
 
 
 @dataclass(frozen=True)
@@ -167,6 +190,8 @@ class Plan:
     """`target` is a target's name, `server` the database server that it was made for; None where none is touched.
 
     `destroys` tells what is lost to the live schema, `warnings` what is unknown, `reasons` why. All are sentences.
+    `turn`: the how manieth restore or emergency plan of its incident it is, so that what an earlier one did does not
+    count as done by this one. `wish`: what was asked for.
     """
 
     kind: Kind
@@ -178,11 +203,13 @@ class Plan:
     destroys: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    turn: int = 1
+    wish: Wish | None = None
 
     @cached_property
     def id(self) -> str:
         """Sixteen hexadecimal digits: a digest of where and of the steps. Losses, whose counts change, are not in."""
-        said = _PLAN.dump_python(self, mode="json", include={"kind", "service", "target", "server", "steps"})
+        said = _PLAN.dump_python(self, mode="json", include={"kind", "service", "target", "server", "steps", "turn"})
         canonical = json.dumps(said, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

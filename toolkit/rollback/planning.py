@@ -4,7 +4,7 @@ It only reads, in bounded time. The planners are pure and know nothing of it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from toolkit.adapters.postgres import ServerIdentity
@@ -12,16 +12,17 @@ from toolkit.adapters.systems import Systems
 from toolkit.errors import DatabaseError, PlatformError, RollbackError, UsageError, WrongServerError
 from toolkit.incident import Incident
 from toolkit.rollback.application import plan_application_rollback
-from toolkit.rollback.begun import plan_to_continue
+from toolkit.rollback.begun import ONCE_MORE, plan_to_continue, times_ended
 from toolkit.rollback.destruction import count_losses
 from toolkit.rollback.diagnosis import diagnose
 from toolkit.rollback.emergency import Breach, plan_emergency
+from toolkit.rollback.kept_plan import times_ended as times_ended_on
 from toolkit.rollback.mending import plan_mending
 from toolkit.rollback.migration import plan_migration_rollback
 from toolkit.rollback.migrations import read_folder
 from toolkit.rollback.pairing import find_pairing
-from toolkit.rollback.plan import Kind, Plan
-from toolkit.rollback.restoring import NEWEST, restore_plan
+from toolkit.rollback.plan import NEWEST, Plan, Wish
+from toolkit.rollback.restoring import restore_plan
 from toolkit.rollback.situation import Releases, Situation, is_same_server, unseen_application
 from toolkit.rollback.state_tables import read_state
 from toolkit.rollback.target_version import last_stable
@@ -29,21 +30,6 @@ from toolkit.rollback.target_version import last_stable
 LAST_STABLE = "last-stable"
 PREVIOUS = "previous"
 LATEST_DEPLOYMENTS = 50
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What somebody wants. `to` None: the last stable version. `deployment` None: the one that fits.
-
-    `source` is a backup to restore: a path, or NEWEST. `breach` is why all other sessions are to be ended; '' is none.
-    """
-
-    kind: Kind
-    to: int | None
-    deployment: str | None
-    reasons: tuple[str, ...] = ()
-    source: str = NEWEST
-    breach: str = ""
 
 
 def rollback_plan(
@@ -76,18 +62,31 @@ def rollback_plan(
         wish = _wish(recommended, migration_target, deployment)
     situation = survey(systems)
     _require_same_server(situation.server, assessment.get("server") or {}, systems.target.name)
-    begun = plan_to_continue(incident.journal.entries(), situation, kind=wish.kind, to=wish.to, named=wish.deployment)
+    begun = plan_to_continue(incident.journal.entries(), situation, wish)
     if begun is not None:
         return begun
+    return replace(_plan_anew(systems, incident, situation, wish), wish=wish.bare)
+
+
+def _plan_anew(systems: Systems, incident: Incident, situation: Situation, wish: Wish) -> Plan:
     match wish.kind:
         case "application":
             return _application_plan(systems, situation, wish)
         case "restore":
-            plan = restore_plan(systems, incident, situation, wish.source, reasons=wish.reasons)
+            turn = _turn(systems, incident, situation)
+            plan = restore_plan(systems, incident, situation, wish.source, reasons=wish.reasons, turn=turn)
             return replace(plan, warnings=(*plan.warnings, *unseen_application(situation.releases)))
         case "emergency":
             return _emergency_plan(systems, incident, situation, wish)
     return _migration_plan(systems, situation, wish)
+
+
+def _turn(systems: Systems, incident: Incident, situation: Situation) -> int:
+    """The how manieth restore or emergency plan of the incident a new one is, by its journal and by the target."""
+    ended = times_ended(incident.journal.entries())
+    if situation.server is not None:
+        ended = max(ended, times_ended_on(systems.database, incident.id, ONCE_MORE))
+    return ended + 1
 
 
 def survey(systems: Systems) -> Situation:
@@ -175,20 +174,22 @@ def _emergency_plan(systems: Systems, incident: Incident, situation: Situation, 
         parts.append(plan_application_rollback(situation, deployment=deployment))
         assert chosen is not None, "the planner has refused what is not there"
         situation = replace(situation, releases=replace(releases, live=chosen))
+    turn = _turn(systems, incident, situation)
     if moved:
-        parts.append(_database_part(systems, incident, situation, wish))
+        parts.append(_database_part(systems, incident, situation, wish, turn))
     breach = Breach(wish.breach, _credentials(systems)) if wish.breach else None
-    return plan_emergency(situation, parts=parts, breach=breach, reasons=wish.reasons)
+    turn = max([turn, *(part.turn for part in parts)])
+    return plan_emergency(situation, parts=parts, breach=breach, reasons=wish.reasons, turn=turn)
 
 
-def _database_part(systems: Systems, incident: Incident, situation: Situation, wish: Wish) -> Plan:
+def _database_part(systems: Systems, incident: Incident, situation: Situation, wish: Wish, turn: int) -> Plan:
     """The migrations taken back; a restore where they cannot be, or where a backup was named."""
     if wish.source != NEWEST:
-        return restore_plan(systems, incident, situation, wish.source)
+        return restore_plan(systems, incident, situation, wish.source, turn=turn)
     try:
         return _migration_plan(systems, situation, replace(wish, kind="migration", deployment=None))
     except RollbackError as error:
-        return restore_plan(systems, incident, situation, NEWEST, reasons=(f"{error.what}.",))
+        return restore_plan(systems, incident, situation, NEWEST, reasons=(f"{error.what}.",), turn=turn)
 
 
 def _schema_moved(situation: Situation) -> bool:

@@ -13,8 +13,10 @@ from toolkit.errors import RollbackError
 from toolkit.incident import Incident
 from toolkit.rollback.damage import Damage
 from toolkit.rollback.merge import propose_damage
-from toolkit.rollback.plan import Plan, Way
+from toolkit.rollback.plan import NEWEST, Plan, Way
+from toolkit.rollback.restore.names import mark_of
 from toolkit.rollback.restore.planner import plan_restore
+from toolkit.rollback.restore.records import read_swap
 from toolkit.rollback.restore.source_reading import Source
 from toolkit.rollback.restore.sources import Damaged, candidates, choose, damage_moment, find_sources, named_source
 from toolkit.rollback.restore.survey import survey_schemas
@@ -23,7 +25,6 @@ from toolkit.rollback.situation import Situation
 from toolkit.rollback.sql_lexer import SqlError, Statement
 from toolkit.verify.fingerprints import OWN_SCHEMA
 
-NEWEST = "newest"
 READ_WITHIN_MS = 10_000
 
 
@@ -35,8 +36,11 @@ def restore_plan(
     *,
     way: Way | None = None,
     reasons: Sequence[str] = (),
+    turn: int = 1,
 ) -> Plan:
     """The plan of a restore from `source`: a path, or 'newest' for the newest verified one from before the damage.
+
+    `turn`: at least the how manieth restore of the incident it is; one that was swapped in already has its own.
 
     Raises RollbackError when there is no such backup or the database cannot be read, BackupError for one that cannot
     be used, UsageError for a path at which nothing is.
@@ -55,6 +59,7 @@ def restore_plan(
     with systems.database.reading(within_ms=READ_WITHIN_MS) as conn:
         survey = survey_schemas(conn, schemas)
         proposed, told = _damage(conn, situation, schemas)
+        turn = _turn(conn, incident.id, str(chosen.path), turn)
     return plan_restore(
         situation,
         chosen,
@@ -65,7 +70,16 @@ def restore_plan(
         wanted_version=situation.stable[0].version if situation.stable else None,
         now=utc_now(),
         reasons=(*reasons, *told),
+        turn=turn,
     )
+
+
+def _turn(conn: Connection, incident: str, source: str, at_least: int) -> int:
+    """The first turn under whose mark nothing was swapped in."""
+    turn = at_least
+    while (swapped := read_swap(conn, mark_of(incident, source, turn))) is not None and swapped.state == "done":
+        turn += 1
+    return turn
 
 
 def _source(systems: Systems, incident: Incident, situation: Situation, source: str, damaged: Damaged) -> Source:

@@ -50,7 +50,7 @@ class Beside:
 
     @property
     def mark(self) -> str:
-        return mark_of(self.around.incident.id, str(self.source.path))
+        return mark_of(self.around.incident.id, str(self.source.path), self.around.plan.turn)
 
     @property
     def database(self) -> Database:

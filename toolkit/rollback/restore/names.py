@@ -1,6 +1,7 @@
 """Under which names a restored and a damaged copy stand: `restored_<mark>_<schema>`, `damaged_<mark>_<schema>`.
 
-The mark is the same each time for one incident and one source, so that a run that goes on finds what it began. Pure.
+The mark is the same each time for one incident, one source and one turn, so that a run that goes on finds what it began
+and a later restore of the same source does not. Pure.
 """
 
 import hashlib
@@ -10,9 +11,10 @@ LONGEST = 63  # bytes of a name in PostgreSQL
 _MARK, _DIGEST = 8, 8
 
 
-def mark_of(incident: str, source: str) -> str:
-    """Eight hexadecimal digits for an incident's restore of one source."""
-    return hashlib.sha256(f"{incident}\0{source}".encode()).hexdigest()[:_MARK]
+def mark_of(incident: str, source: str, turn: int = 1) -> str:
+    """Eight hexadecimal digits for an incident's restore of one source; `turn` as a plan has it."""
+    again = f"\0{turn}" if turn > 1 else ""
+    return hashlib.sha256(f"{incident}\0{source}{again}".encode()).hexdigest()[:_MARK]
 
 
 def restored_name(mark: str, name: str = "") -> str:

@@ -46,15 +46,16 @@ def plan_restore(
     platform: PlatformRecovery | None = None,
     now: datetime | None = None,
     reasons: Sequence[str] = (),
+    turn: int = 1,
 ) -> Plan:
     """The plan of a restore from `source` by `way`, without what `damage` names.
 
     `wanted_version`: the schema to end at; None: that of the backup, or the live one where the schema stays.
-    `backup_folder` '' plans no emergency backup (one was made). Raises RollbackError for a pooled connection, an
-    unknown server, and migrations that are not there to be applied again.
+    `backup_folder` '' plans no emergency backup (one was made). `turn` as in `Plan`. Raises RollbackError for a pooled
+    connection, an unknown server, and migrations that are not there to be applied again.
     """
     _require(situation)
-    mark = mark_of(incident, str(source.path))
+    mark = mark_of(incident, str(source.path), turn)
     ups = _ups(situation, source, way, wanted_version)
     steps = [
         *([_freeze()] if freeze else []),
@@ -72,8 +73,9 @@ def plan_restore(
         summary=_summary(situation, source, ups),
         steps=tuple(steps),
         destroys=tuple(_lost(source, damage, way)),
-        warnings=(*way.warnings, *_unknown(source, damage, damaged)),
+        warnings=(*way.warnings, *_again(turn), *_unknown(source, damage, damaged)),
         reasons=(*reasons, *way.reasons, *_told(source, damage, damaged, platform, now)),
+        turn=turn,
     )
 
 
@@ -222,6 +224,10 @@ def _lost(source: Source, damage: Sequence[Damage], way: ChosenWay) -> list[str]
     if way.way != "reload":
         lost.append("Columns and tables that only the damaged schema has: their values stay with the damaged data.")
     return lost
+
+
+def _again(turn: int) -> list[str]:
+    return [] if turn == 1 else ["A restore was ended in this incident before: this is another one, of its own."]
 
 
 def _unknown(source: Source, damage: Sequence[Damage], damaged: Damaged | None) -> list[str]:

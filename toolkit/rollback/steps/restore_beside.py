@@ -20,7 +20,7 @@ class RestoringBeside(Doing):
     def __init__(self, action: RestoreBeside, around: Surroundings) -> None:
         super().__init__(around)
         self.action, self._database = action, around.systems.database
-        self._mark = mark_of(around.incident.id, action.source)
+        self._mark = mark_of(around.incident.id, action.source, around.plan.turn)
 
     def require(self) -> None:
         self._database.require_direct()

@@ -26,7 +26,7 @@ class SwappingIn(Doing):
     def __init__(self, action: SwapIn, around: Surroundings) -> None:
         super().__init__(around)
         self.action, self._database = action, around.systems.database
-        self._mark = mark_of(around.incident.id, action.source)
+        self._mark = mark_of(around.incident.id, action.source, around.plan.turn)
         self._counted: dict[str, int] = {}  # the copy's rows before the swap
 
     def require(self) -> None:

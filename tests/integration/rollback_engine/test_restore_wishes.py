@@ -1,0 +1,62 @@
+"""What is asked of a restore is what is planned and done: its source, its turn, and the damage that somebody confirmed."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from restore_fixtures import Origin, clone, make_origin
+from restore_rig import RestoreRig, damage_settings
+
+from toolkit.rollback.backup import make_backup
+from toolkit.rollback.plan import Plan
+from toolkit.rollback.restoring import restore_plan
+from toolkit.rollback.situation import Releases, Situation
+from toolkit.rollback.steps import doing_of
+from toolkit.server import PostgresServer
+
+RIGHT = "SELECT count(*) FROM creator_settings WHERE incentive_days = 99"
+
+
+@pytest.fixture(scope="module")
+def origin(cluster: PostgresServer, role_passwords: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Origin:
+    return make_origin(cluster, role_passwords, tmp_path_factory.mktemp("wishes"), version=8)
+
+
+@pytest.fixture
+def rig(origin: Origin, tmp_path: Path) -> Iterator[RestoreRig]:
+    """With a backup of the clone itself, for one of another database is refused."""
+    for made in clone(origin, tmp_path):
+        shutil.rmtree(made.backup)
+        make_backup(made.systems, made.backup, incident=made.incident, actor="tester")
+        yield made
+
+
+def situation(rig: RestoreRig) -> Situation:
+    nobody = SimpleNamespace(id="dpl_8", schema_version=8)  # no platform is asked here
+    server = rig.systems.database.identity()
+    return Situation("churn-saver", "sandbox", server, False, Releases(nobody, ()))  # type: ignore[arg-type]
+
+
+def carry_out(rig: RestoreRig, plan: Plan) -> None:
+    for step in plan.steps:
+        doing = doing_of(step, rig.around(plan=plan))
+        doing.require()
+        assert not doing.look().done
+        doing.act()
+        assert doing.look().done
+
+
+def test_damage_that_came_again_is_restored_again(rig: RestoreRig) -> None:
+    marks = set()
+    for turn in (1, 2):
+        damage_settings(rig)
+        plan = restore_plan(rig.systems, rig.incident, situation(rig), str(rig.backup))
+        swap = replace(plan.steps[-1], action=replace(plan.steps[-1].action, damage=rig.damage))
+        assert plan.turn == turn and any("another one" in line for line in plan.warnings) == (turn == 2)
+        carry_out(rig, replace(plan, steps=(*plan.steps[:-1], swap)))
+        assert rig.query(RIGHT) == [(0,)]
+        marks |= {row[0] for row in rig.query("SELECT mark FROM toolkit.swap WHERE state = 'done'")}
+        assert len(marks) == turn
