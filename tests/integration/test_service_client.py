@@ -1,5 +1,6 @@
 """The service's client over a real socket: an outage is an answer, every request ends, no secret is shown."""
 
+import gc
 import hashlib
 import hmac
 import json
@@ -161,6 +162,15 @@ def test_a_playbooks_path_is_probed_as_it_stands(client: ServiceClient) -> None:
 def test_an_unknown_kind_of_health_is_wrong_use(client: ServiceClient) -> None:
     with pytest.raises(UsageError, match="databse"):
         client.health("databse")
+
+
+def test_one_that_is_forgotten_leaves_no_socket_behind(server: Server) -> None:
+    client = ServiceClient(config(server.url))
+    client.fetch("/api/health")
+    connections = client._client
+    del client
+    gc.collect()
+    assert connections.is_closed
 
 
 # Every request ends

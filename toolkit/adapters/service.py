@@ -7,6 +7,7 @@ what one request met.
 
 import secrets
 import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -133,6 +134,7 @@ class ServiceClient:
         self.config = config
         self._transport = transport
         self._client = self._connect(httpx.Limits(keepalive_expiry=2.0))
+        weakref.finalize(self, self._client.close)  # whoever forgets leaves no socket behind
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ import json
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -73,6 +74,7 @@ class Calls:
             follow_redirects=False,
             limits=_ONE_FOR_EACH,
         )
+        weakref.finalize(self, self._client.close)  # whoever forgets leaves no socket behind
 
     def close(self) -> None:
         self._client.close()
