@@ -1,4 +1,4 @@
-"""What is asked of a restore is what is planned and done: its source, its turn, and the damage that somebody confirmed."""
+"""What is asked of a restore is what is planned and done: its source, its turn, the damage that somebody confirmed."""
 
 import shutil
 from collections.abc import Iterator
