@@ -147,6 +147,10 @@ class Database:
         ):
             yield conn
 
+    def keeping(self) -> contextlib.AbstractContextManager[Connection]:
+        """A transaction of the toolkit's own in its schema: short, and bounded on both sides. As `writing`."""
+        return self.writing(within_ms=READ_WITHIN_MS, hang_up_after_s=3 * READ_WITHIN_MS / 1000)
+
     @contextlib.contextmanager
     def singly(self, *, within_ms: int = 0, lock_within_ms: int = LOCK_WITHIN_MS) -> Iterator[Connection]:
         """A connection on which each statement is a transaction of its own: for what cannot run in one.
@@ -215,12 +219,12 @@ class Database:
 
     def prepare(self) -> None:
         """Create the schema `toolkit` on the target where it is missing. Safe to repeat."""
-        with self.writing() as conn:
+        with self.keeping() as conn:
             conn.execute(_TOOLKIT_SCHEMA)
 
     def keep_head(self, incident: str, head: Head) -> None:
         """Keep how far an incident's journal had come. Never goes back."""
-        with self.writing(within_ms=READ_WITHIN_MS) as conn:
+        with self.keeping() as conn:
             conn.execute(
                 """
                 INSERT INTO toolkit.journal_head AS kept (incident, seq, hash)
@@ -244,7 +248,7 @@ class Database:
 
     def record_stable(self, version: int, deployment: str, baseline: Mapping[str, Any]) -> None:
         """Record that a full verification passed at this migration version with this deployment."""
-        with self.writing() as conn:
+        with self.keeping() as conn:
             conn.execute(
                 """
                 INSERT INTO toolkit.stable (version, deployment, baseline)

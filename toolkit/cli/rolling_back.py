@@ -105,7 +105,7 @@ def resume_rollback(asked: Asked) -> None:
     from toolkit.rollback.resuming import plan_begun
 
     systems = _systems(asked)
-    with _incident(asked, systems, "a rollback that died is gone on with") as incident:
+    with _incident_begun(asked, systems) as incident:
         plan = plan_begun(systems, incident)
         _show_plan(asked, plan)
         if not asked.execute:
@@ -120,7 +120,7 @@ def abort_rollback(asked: Asked) -> None:
     from toolkit.rollback.resuming import abort, plan_begun
 
     systems = _systems(asked)
-    with _incident(asked, systems, "a rollback is given up") as incident:
+    with _incident_begun(asked, systems) as incident:
         plan = plan_begun(systems, incident)
         _show_plan(asked, plan)
         if not asked.execute:
@@ -177,6 +177,21 @@ def _incident(asked: Asked, systems: "Systems", why: str) -> Iterator["Incident"
     incident.open(Severity.P1, [why], actor=asked.operator)
     incident.advance(State.ACKNOWLEDGED, why, actor=asked.operator)
     asked.console.print(f"Incident: {made.resolve()}", highlight=False, soft_wrap=True)
+    yield incident
+
+
+@contextlib.contextmanager
+def _incident_begun(asked: Asked, systems: "Systems") -> Iterator["Incident"]:
+    """The named incident; where none is named, the one under which the target says that a rollback was begun."""
+    from toolkit.rollback.resuming import incident_begun
+
+    if asked.incident is not None:
+        with _incident(asked, systems, "") as incident:
+            yield incident
+        return
+    incident = incident_begun(systems, REPORTS / "incidents", actor=asked.operator, execute=asked.execute)
+    if asked.execute:
+        asked.console.print(f"Incident: {incident.folder.resolve()}", highlight=False, soft_wrap=True)
     yield incident
 
 

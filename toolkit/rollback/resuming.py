@@ -4,15 +4,19 @@ Aborting undoes what can be undone without losing anything, newest step first, s
 a service is never left locked out by a plan that nobody carries on.
 """
 
+import socket
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
+from toolkit.adapters.postgres import Database
 from toolkit.adapters.systems import Systems
-from toolkit.errors import DatabaseError, ToolkitError
-from toolkit.incident import Incident
+from toolkit.errors import DatabaseError, RollbackError, ToolkitError
+from toolkit.incident import Incident, State
+from toolkit.playbook import Severity
 from toolkit.rollback.begun import ABORTED, latest_progress
 from toolkit.rollback.freeze import frozen
-from toolkit.rollback.kept_plan import end_plan, keep_plan, plan_to_resume
+from toolkit.rollback.kept_plan import KeptPlan, end_plan, keep_plan, plan_to_resume
 from toolkit.rollback.lease import Lease
 from toolkit.rollback.plan import FreezeWrites, Plan, ReleaseWrites, Step
 from toolkit.rollback.restore.swap_databases import reopen
@@ -47,14 +51,50 @@ class Aborted:
 def plan_begun(systems: Systems, incident: Incident) -> Plan:
     """The plan to go on with or to give up: the journal's, or, on another machine, the one that the target keeps.
 
-    Raises RollbackError when nothing was begun that has not ended, DatabaseError where only the target could tell.
+    Raises RollbackError when nothing was begun that has not ended, or only under another incident (`incident_begun`
+    finds that one), DatabaseError where only the target could tell.
     """
-    with suppress(DatabaseError):  # a server that does not answer says so to whoever asks it next
-        reopen(systems.database)  # a swap that was killed may have left it closed to everybody
+    _reopen(systems.database)
     progress = latest_progress(incident.journal.entries())
     if progress is not None and not progress.finished and not progress.aborted:
         return Plan.from_json(progress.data)
-    return plan_to_resume(systems.database).plan
+    return plan_to_resume(systems.database, incident.id).plan
+
+
+def incident_begun(systems: Systems, home: Path, *, actor: str, execute: bool) -> Incident:
+    """The incident under which the rollback was begun that the target keeps: what a run left there (its lease, a
+    restored copy, what was salvaged) is found only under its id.
+
+    Its folder where that lies on this machine, otherwise the one of its name in `home`. When there is none, `execute`
+    makes it, and its journal says first where the other one lies. Raises as `plan_begun`.
+    """
+    _reopen(systems.database)
+    kept = plan_to_resume(systems.database)
+    if Path(kept.incident).name != kept.incident:
+        raise RollbackError(f"The target names an incident that cannot be: {kept.incident!r}", next="name its folder")
+    here = Path(kept.folder) if kept.folder and kept.host == socket.gethostname() else home / kept.incident
+    if here.name == kept.incident and Incident(here).journal.path.exists():
+        return Incident(here)
+    incident = Incident(home / kept.incident)
+    if execute and not incident.journal.path.exists():
+        _open_here(incident, kept, systems, actor)
+    return incident
+
+
+def _open_here(incident: Incident, kept: KeptPlan, systems: Systems, actor: str) -> None:
+    head = systems.database.kept_head(kept.incident)
+    incident.folder.mkdir(parents=True, exist_ok=True)
+    elsewhere = {"host": kept.host, "folder": kept.folder, "seq": head.seq if head else None}
+    incident.record("journal.elsewhere", elsewhere | {"hash": head.hash if head else None}, actor=actor)
+    where = f"on {kept.host} in {kept.folder}" if kept.folder else "elsewhere"
+    why = f"{kept.plan.summary} was begun {where}, and is gone on with or given up here"
+    incident.open(Severity.P1, [why], actor=actor)
+    incident.advance(State.ACKNOWLEDGED, why, actor=actor)
+
+
+def _reopen(database: Database) -> None:
+    with suppress(DatabaseError):  # a server that does not answer says so to whoever asks it next
+        reopen(database)  # a swap that was killed may have left it closed to everybody
 
 
 def abort(
@@ -82,7 +122,7 @@ def abort(
     )
     with lease.keep():
         try:
-            keep_plan(database, plan, incident.id)
+            keep_plan(database, plan, incident.id, folder=incident.folder, guard=lease.guard)
             around = Surroundings(
                 plan,
                 systems,

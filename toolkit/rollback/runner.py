@@ -21,7 +21,7 @@ from toolkit.rollback.backup import require_backup
 from toolkit.rollback.begun import DONE, MADE, STEP_BEGUN, STEP_DONE, Progress, latest_progress
 from toolkit.rollback.blocking import Patience
 from toolkit.rollback.commands import notebook_command
-from toolkit.rollback.kept_plan import end_plan, keep_plan, require_nothing_unfinished
+from toolkit.rollback.kept_plan import end_plan, keep_plan, require_nothing_unfinished, supersede
 from toolkit.rollback.lease import Lease
 from toolkit.rollback.plan import Plan, Step
 from toolkit.rollback.progress import Progressing
@@ -181,18 +181,8 @@ class _Run:
     @contextlib.contextmanager
     def _holding_the_lease(self) -> Iterator[Fence]:
         """One operator at a time. An application can be rolled back while the database is down: then there is none."""
-        database = self.systems.database
         try:
-            database.prepare()
-            lease = Lease.acquire(
-                database,
-                incident=self.incident.id,
-                plan=self.plan.id,
-                holder=self.actor,
-                take_over=bool(self.manner.take_over),
-                reason=self.manner.take_over,
-            )
-            keep_plan(database, self.plan, self.incident.id)
+            lease = self._take_lease()
         except DatabaseError as error:
             if self.plan.changes_database:
                 raise
@@ -206,6 +196,26 @@ class _Run:
                 yield lease
             finally:
                 _insist(lease.release)
+
+    def _take_lease(self) -> Lease:
+        """The lease, and the plan kept under it: whoever is refused has changed nothing."""
+        database, incident = self.systems.database, self.incident
+        database.prepare()
+        lease = Lease.acquire(
+            database,
+            incident=incident.id,
+            plan=self.plan.id,
+            holder=self.actor,
+            take_over=bool(self.manner.take_over),
+            reason=self.manner.take_over,
+        )
+        try:
+            supersede(database, self.plan, incident.id, lease.guard)
+            keep_plan(database, self.plan, incident.id, folder=incident.folder, guard=lease.guard)
+        except ToolkitError:
+            _insist(lease.release)
+            raise
+        return lease
 
     def _carry_out(self, step: Step) -> StepResult:
         self.at, doing = step, self.doings[step.id]

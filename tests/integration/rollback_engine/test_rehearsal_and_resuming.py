@@ -1,12 +1,18 @@
 """A plan is tried on a copy first, gone on with from elsewhere, or given up, and leaves nobody locked out."""
 
+import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rollback_rig import UNREHEARSED, Rig, deployments_of
+import rollback_rig
+from rollback_rig import ROOT, UNREHEARSED, Rig, deployments_of
 from stand_in import StandIn
 
 from toolkit.checks import Outcome
@@ -18,9 +24,10 @@ from toolkit.playbook import Severity
 from toolkit.rollback import carry_out
 from toolkit.rollback.freeze import frozen
 from toolkit.rollback.kept_plan import end_plan, keep_plan, unfinished_plans
+from toolkit.rollback.lease import Lease, holder_of
 from toolkit.rollback.plan import FreezeWrites, Plan, Step
 from toolkit.rollback.rehearsal import rehearse, rehearse_if_needed
-from toolkit.rollback.resuming import abort, plan_begun
+from toolkit.rollback.resuming import abort, incident_begun, plan_begun
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +64,20 @@ def freeze_step() -> Step:
 def with_freeze(plan: Plan) -> Plan:
     """The same plan behind a freeze that nothing of it lifts."""
     return replace(plan, steps=(freeze_step(), *plan.steps))
+
+
+def killed_in_the_down(rig: Rig) -> None:
+    """A run of another process, dead before its down, with the lease in its hand."""
+    argv = [sys.executable, rollback_rig.__file__, str(rig.incident.folder), str(rig.migrations)]
+    dead = subprocess.run(
+        [*argv, "after,step.begun,run-down-9"],
+        env=dict(os.environ) | rig.environment(),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert dead.returncode == -signal.SIGKILL, dead.stderr.decode()
+    assert holder_of(rig.systems.database) is not None
 
 
 class TestRehearsing:
@@ -112,25 +133,68 @@ class TestRehearsing:
 
 
 class TestGoingOnAndGivingUp:
-    def test_another_machine_goes_on_from_what_the_target_holds(self, rig: Rig, tmp_path: Path) -> None:
-        plan = rig.plan(migration_target=8)
-        keep_plan(rig.systems.database, plan, rig.incident.id)
-        elsewhere = Incident(tmp_path / "another-machine")
-        elsewhere.folder.mkdir()
-        found = plan_begun(rig.systems, elsewhere)
-        assert found.id == plan.id
-        with pytest.raises(RollbackError, match="Another rollback was begun here"):
-            other = replace(plan, summary="another", steps=plan.steps[-1:])
-            carry_out(other, rig.systems, elsewhere, actor="b", execute=True, no_rehearsal=UNREHEARSED)
-        done = carry_out(found, rig.systems, elsewhere, actor="b", execute=True, resumed=True)
-        assert [each.outcome for each in done.steps] == ["done", "done"]
+    def test_a_killed_run_is_gone_on_with_from_the_target_under_its_own_incident(
+        self, rig: Rig, tmp_path: Path
+    ) -> None:
+        killed_in_the_down(rig)
+        words = ["rollback", "--resume", "--target", "sandbox", "--playbook", str(ROOT / "playbook.toml"), "--execute"]
+        done = subprocess.run(
+            [sys.executable, "-m", "toolkit", *words],
+            env=dict(os.environ) | rig.environment(),
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode in (0, 3), done.stderr.decode()
         assert rig.state_table() == [(8, False)] and unfinished_plans(rig.systems.database) == []
+        assert rig.entries("plan.done") and not (tmp_path / "reports").exists()
+
+    def test_another_machine_goes_on_under_the_same_incident_and_says_where_its_journal_lies(
+        self, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        killed_in_the_down(rig)
+        monkeypatch.setattr(socket, "gethostname", lambda: "the-other-laptop")
+        there = incident_begun(rig.systems, tmp_path / "incidents", actor="b", execute=True)
+        assert there.id == rig.incident.id and there.folder.parent == tmp_path / "incidents"
+        first = there.journal.entries()[0]
+        assert (first.kind, first.data["folder"]) == ("journal.elsewhere", str(rig.incident.folder))
+        ended = abort(plan_begun(rig.systems, there), rig.systems, there, actor="b")
+        assert {each.step: each.outcome for each in ended.steps}["point-production"] == "undone"
+        assert ended.whole and rig.live() == rig.deployments[9]
+
+    def test_another_incident_cannot_take_a_begun_plan_for_its_own(self, rig: Rig, tmp_path: Path) -> None:
+        plan = rig.plan(migration_target=8)
+        keep_plan(rig.systems.database, plan, rig.incident.id, folder=rig.incident.folder)
+        stranger = Incident(tmp_path / "another")
+        stranger.folder.mkdir()
+        with pytest.raises(RollbackError, match="not incident another's"):
+            plan_begun(rig.systems, stranger)
+        with pytest.raises(RollbackError, match="not incident another's"):
+            carry_out(plan, rig.systems, stranger, actor="b", execute=True, resumed=True)
+        other = replace(plan, summary="another", steps=plan.steps[-1:])
+        with pytest.raises(RollbackError, match="Another rollback was begun here"):
+            carry_out(other, rig.systems, stranger, actor="b", execute=True, no_rehearsal=UNREHEARSED)
+        assert holder_of(rig.systems.database) is None
+        done = carry_out(plan, rig.systems, rig.incident, actor="a", execute=True, resumed=True)
+        assert [each.outcome for each in done.steps] == ["done", "done"]
+
+    def test_a_second_operator_who_is_refused_leaves_the_first_ones_plan(self, rig: Rig) -> None:
+        plan, database = rig.plan(migration_target=8), rig.systems.database
+        keep_plan(database, plan, rig.incident.id, folder=rig.incident.folder)
+        other = replace(plan, summary="another", steps=plan.steps[-1:])
+        Lease.acquire(database, incident=rig.incident.id, plan=plan.id, holder="the first one")
+        with pytest.raises(RollbackError, match="the first one"):
+            carry_out(other, rig.systems, rig.incident, actor="b", execute=True, no_rehearsal=UNREHEARSED)
+        assert [each.plan.id for each in unfinished_plans(database)] == [plan.id]
 
     def test_nothing_begun_is_said(self, rig: Rig) -> None:
         with pytest.raises(RollbackError, match="No rollback was begun here"):
             plan_begun(rig.systems, rig.incident)
         plan = rig.plan(migration_target=8)
         keep_plan(rig.systems.database, plan, "x")
+        with pytest.raises(RollbackError, match="not incident incident's"):
+            plan_begun(rig.systems, rig.incident)
         end_plan(rig.systems.database, plan, "done")
         with pytest.raises(RollbackError, match="No rollback was begun here"):
             plan_begun(rig.systems, rig.incident)
