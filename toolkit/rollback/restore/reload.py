@@ -2,10 +2,11 @@
 
 In one transaction: what was acknowledged since goes from the live tables into the copy beside (the merge), the live
 rows of the damaged tables are kept aside, and then the live tables are made equal to the copy by key: surplus rows go,
-others are changed, missing ones come. Nothing else of a table changes: rights, triggers, keys of other schemas stay.
+others are changed, missing ones come. Rows of other tables that a foreign key would take along with the surplus are
+kept aside too, and listed. Nothing else of a table changes: rights, triggers, keys of other schemas stay.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from toolkit.adapters.readings import split_name
 from toolkit.errors import RollbackError
 from toolkit.rollback.plan import SwapIn
 from toolkit.rollback.relations import relations
+from toolkit.rollback.restore.dragged import acting_keys, keep_dragged, lock_dragged, require_keyed
 from toolkit.rollback.restore.names import damaged_name, restored_name
 from toolkit.rollback.restore.records import Restored, Swapped, keep_swap
 from toolkit.rollback.restore.swap_schemas import carry
@@ -51,13 +53,15 @@ def reload_tables(conn: Connection, around: Surroundings, action: SwapIn, restor
     tables = [_table(conn, schema, name, copies[schema]) for schema, name in _damaged(action, restored, conn)]
     for table in tables:
         _keep_aside(conn, table, damaged_name(restored.mark, table.schema))
+    dragged = _keep_dragged(conn, around.incident.id, tables, restored, copies)
     with _without_triggers(conn, tables):
         for table in reversed(_parents_first(conn, tables)):
             _delete_surplus(conn, table, copies[table.schema])
         for table in _parents_first(conn, tables):
             _change(conn, table, copies[table.schema])
             _insert_missing(conn, table, copies[table.schema])
-    told = {"merged": merged.to_json(), "reloaded": [f"{table.schema}.{table.name}" for table in tables]}
+    reloaded = [f"{table.schema}.{table.name}" for table in tables]
+    told = {"merged": merged.to_json(), "reloaded": reloaded, "dragged": dragged}
     swapped = Swapped(restored.mark, restored.source, "reload", "done", restored.schemas, {}, told)
     keep_swap(conn, swapped)
     return swapped
@@ -115,12 +119,34 @@ def _keep_aside(conn: Connection, table: Reloaded, aside: str) -> None:
     )
 
 
-def _delete_surplus(conn: Connection, table: Reloaded, copy: str) -> None:
+def _keep_dragged(
+    conn: Connection, incident: str, tables: Sequence[Reloaded], restored: Restored, copies: Mapping[str, str]
+) -> dict[str, int]:
+    """What would go along with the surplus rows, of tables that are not reloaded themselves. Rows by table."""
+    reloaded = {(table.schema, table.name): table for table in tables}
+    keys = acting_keys(conn, list(reloaded))
+    lock_dragged(conn, keys)
+    require_keyed(keys, [name for name, table in reloaded.items() if not table.key])
+    surplus = {
+        name: sql.SQL("SELECT l.tableoid, l.ctid FROM {live} AS l WHERE {which}").format(
+            live=sql.Identifier(*name), which=_is_surplus(table, copies[table.schema])
+        )
+        for name, table in reloaded.items()
+    }
+    aside = {key.child: damaged_name(restored.mark, key.child[0]) for key in keys if key.child not in reloaded}
+    return keep_dragged(conn, keys, surplus, aside, incident)
+
+
+def _is_surplus(table: Reloaded, copy: str) -> sql.Composable:
     if not table.key:
-        conn.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.schema, table.name)))
-        return
-    query = sql.SQL("DELETE FROM {live} AS l WHERE NOT EXISTS (SELECT FROM {copy} AS c WHERE {same})")
-    conn.execute(query.format(**_parts(table, copy), same=_same_key(table)))
+        return sql.SQL("true")
+    query = sql.SQL("NOT EXISTS (SELECT FROM {copy} AS c WHERE {same})")
+    return query.format(copy=sql.Identifier(copy, table.name), same=_same_key(table))
+
+
+def _delete_surplus(conn: Connection, table: Reloaded, copy: str) -> None:
+    query = sql.SQL("DELETE FROM {} AS l WHERE {}")
+    conn.execute(query.format(sql.Identifier(table.schema, table.name), _is_surplus(table, copy)))
 
 
 def _change(conn: Connection, table: Reloaded, copy: str) -> None:
