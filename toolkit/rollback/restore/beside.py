@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.adapters.pgtools import PgTools
-from toolkit.adapters.postgres import Database
+from toolkit.adapters.postgres import Database, sql
 from toolkit.adapters.readings import exists
 from toolkit.errors import BackupError, DatabaseError
 from toolkit.playbook import pg_bindir
@@ -23,7 +23,7 @@ from toolkit.rollback.backup.manifest import DATABASE_FOLDER
 from toolkit.rollback.blocking import sqlstate_of
 from toolkit.rollback.plan import Way
 from toolkit.rollback.relations import existing_schemas
-from toolkit.rollback.restore.catalog import drop_schemas, snapshot_of
+from toolkit.rollback.restore.catalog import drop_schemas, root_tables, snapshot_of
 from toolkit.rollback.restore.exchange import set_aside
 from toolkit.rollback.restore.names import mark_of, restored_name
 from toolkit.rollback.restore.other_database import create_beside, drop_database
@@ -107,8 +107,18 @@ class Beside:
                 PgTools.found(pg_bindir()).restore(
                     self.database, folder / "copy", jobs=JOBS, exit_on_error=True, advance=self.around.advance
                 )
+        self._analyze(places)
         self.around.advance("verifying beside production", 0, None)
         return schemas, self._verified(places, expected)
+
+    def _analyze(self, places: Mapping[str, str]) -> None:
+        """Without statistics the first queries after the swap are planned blindly, while everybody is waiting."""
+        self.around.advance("analyzing beside production", 0, None)
+        with self.database.writing() as conn:
+            self.around.fence.guard(conn)
+            for schema in places.values():
+                for table, _ in root_tables(conn, schema):
+                    conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(schema, table)))
 
     def _on_scratch(self, scratch: Scratch) -> Database:
         """The source, restored on the scratch server. BackupError where a part of it could not be built there."""
