@@ -21,6 +21,7 @@ from toolkit.rollback.statement_text import without_values
 LOOK_EVERY_S = 0.15
 JOIN_WITHIN_S = 2.0
 SHOWN = 160  # characters of a query, in a sentence; the journal holds more
+SILENT_WITHIN = "30s"
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,16 @@ def _end(conn: Connection, pid: int, started: Any) -> str | None:
     except REFUSED:
         return "this role may not end it"
     return None if row == (True,) else "it had gone by itself"
+
+
+def hold_nothing_for_the_dead(conn: Connection) -> None:
+    """For this transaction: the server looks every second whether we are still there while a statement runs (from 14),
+    and ends the session when we are silent between two, so that no lock is held for a client that was cut off."""
+    conn.execute(
+        "SELECT set_config('idle_in_transaction_session_timeout', %(within)s, true)", {"within": SILENT_WITHIN}
+    )
+    if conn.info.server_version >= 140_000:
+        conn.execute("SELECT set_config('client_connection_check_interval', '1s', true)")
 
 
 def sqlstate_of(error: ToolkitError) -> str | None:

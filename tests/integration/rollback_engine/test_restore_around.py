@@ -1,15 +1,24 @@
 """What stands around the restored tables: other schemas, keys, rights, publications. A restore loses none of it."""
 
 import subprocess
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import psycopg
 import pytest
+from pytest import MonkeyPatch
 from restore_fixtures import Origin, clone, make_origin
-from restore_rig import RestoreRig, damage_settings
+from restore_rig import IMPATIENT, PATIENT, RestoreRig, damage_settings
 
-from toolkit.errors import RollbackError
+from toolkit.errors import DatabaseError, RollbackError
+from toolkit.rollback.damage import Damage
+from toolkit.rollback.plan import Way
+from toolkit.rollback.restore import swap_databases, swap_schemas
+from toolkit.rollback.restore.names import damaged_name
 from toolkit.rollback.restore.survey import survey_schemas
 from toolkit.rollback.restore.ways import ChosenWay, choose_way
 from toolkit.server import PostgresServer
@@ -33,6 +42,12 @@ CREATE TABLE audit.log (id serial PRIMARY KEY, owner int NOT NULL REFERENCES pub
 CREATE VIEW audit.seen AS SELECT id, name FROM public.owners;
 CREATE MATERIALIZED VIEW audit.words AS SELECT word FROM audit.log;
 INSERT INTO audit.log (owner, word) VALUES (1, 'old');
+"""
+DEFAULTS = """
+SELECT defaclrole::regrole::text, nspname, defaclobjtype, defaclacl::text
+FROM pg_default_acl JOIN pg_namespace ON pg_namespace.oid = defaclnamespace
+WHERE nspname = 'public'
+ORDER BY 1, 2, 3
 """
 SINCE = "INSERT INTO owners VALUES (7, 'new', ''); INSERT INTO audit.log (owner, word) VALUES (7, 'acknowledged')"
 
@@ -106,3 +121,131 @@ class TestOtherSchemas:
                 rig.swap("databases").act()
             conn.execute("SELECT 1")
         assert rig.query(RIGHT) != [(0,)]
+
+
+class TestDragged:
+    """Surplus rows go by reload, and a key that cascades would take acknowledged rows of other tables along."""
+
+    def test_they_are_kept_aside_and_listed(self, rig: RestoreRig) -> None:
+        rig.query(
+            """
+            CREATE SCHEMA audit AUTHORIZATION churn_owner; SET ROLE churn_owner;
+            CREATE TABLE audit.toys (id int PRIMARY KEY, pet int REFERENCES public.pets ON DELETE CASCADE);
+            CREATE TABLE audit.notes (id int PRIMARY KEY, toy int REFERENCES audit.toys ON DELETE SET NULL)
+            """
+        )
+        rig.beside("reload").act()
+        rows = rig.query(
+            "INSERT INTO owners SELECT n, 'wrong', '' FROM generate_series(7, 9) AS n RETURNING xmin::text"
+        )
+        rig.query("INSERT INTO pets VALUES (201, 7, 'acknowledged'), (6, 1, 'right')")
+        rig.query("INSERT INTO audit.toys VALUES (1, 201), (2, 1); INSERT INTO audit.notes VALUES (1, 1), (2, 2)")
+        rig.damage = (Damage("owners", (), None, (rows[0][0],), "inserted"),)
+        rig.swap("reload").act()
+        public, audit = damaged_name(rig.mark, "public"), damaged_name(rig.mark, "audit")
+        assert rig.query("SELECT max(id) FROM owners") == [(5,)]
+        assert rig.query(f"SELECT id, owner, name FROM {public}.pets") == [(201, 7, "acknowledged")]
+        assert rig.query(f"SELECT id, pet FROM {audit}.toys") == [(1, 201)]
+        assert rig.query(f"SELECT id, toy FROM {audit}.notes") == [(1, 1)]
+        assert rig.query("SELECT max(id) FROM pets") == [(6,)]
+        listed = {
+            (table, tuple(key.values())) for table, key in rig.query("SELECT table_name, key FROM toolkit.conflict")
+        }
+        assert listed == {("public.pets", ("201",)), ("audit.toys", ("1",)), ("audit.notes", ("1",))}
+
+
+class TestRights:
+    """Those of the live objects hold for the restored ones of the same name, whatever the migration changed on them."""
+
+    def test_of_what_the_migration_changed(self, rig: RestoreRig) -> None:
+        rig.query(
+            """
+            SET ROLE churn_owner;
+            GRANT SELECT (secret) ON owners TO app_b7;
+            ALTER TABLE owners ADD COLUMN extra text;
+            GRANT SELECT (extra) ON owners TO app_b8;
+            DROP FUNCTION counted();
+            CREATE FUNCTION counted(more int) RETURNS bigint LANGUAGE sql RETURN more;
+            GRANT EXECUTE ON FUNCTION counted(int) TO app_b8 WITH GRANT OPTION
+            """
+        )
+        rig.beside("schemas").act()
+        rig.swap("schemas").act()
+        assert rig.query(RIGHT) == [(0,)]
+        assert rig.query("SELECT counted(), has_column_privilege('app_b7', 'owners', 'secret', 'SELECT')") == [
+            (5, True)
+        ]
+
+    @pytest.mark.parametrize("way", ["schemas", "databases"])
+    def test_of_what_will_be_created(self, rig: RestoreRig, way: Way) -> None:
+        rig.query(
+            """
+            SET ROLE churn_owner;
+            ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE SELECT ON TABLES FROM app_b6;
+            ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT INSERT ON TABLES TO app_b7 WITH GRANT OPTION;
+            ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE EXECUTE ON FUNCTIONS FROM app_b8
+            """
+        )
+        before = rig.query(DEFAULTS)
+        rig.beside(way).act()
+        rig.swap(way).act()
+        assert rig.query(DEFAULTS) == before
+        rig.query("SET ROLE churn_owner; CREATE TABLE later ()")
+        assert rig.query("SELECT has_table_privilege('app_b6', 'later', 'SELECT')") == [(False,)]
+
+
+def test_the_swapped_tables_are_analyzed(rig: RestoreRig) -> None:
+    rig.beside("schemas").act()
+    rig.swap("schemas").act()
+    assert rig.query("SELECT count(*) > 0 FROM pg_stats WHERE (schemaname, tablename) = ('public', 'pets')") == [
+        (True,)
+    ]
+
+
+class TestCutOff:
+    """A swap whose client is gone holds no lock on production, and keeps nobody out, for longer than it must."""
+
+    def test_its_session_ends_when_its_client_is_silent(self, rig: RestoreRig, monkeypatch: MonkeyPatch) -> None:
+        seen: list[Any] = []
+
+        def looking(conn: psycopg.Connection[Any], *arguments: Any) -> Any:
+            seen.extend(
+                conn.execute(
+                    "SELECT current_setting('idle_in_transaction_session_timeout'),"
+                    " current_setting('client_connection_check_interval')"
+                ).fetchall()
+            )
+            return carry(conn, *arguments)
+
+        carry = swap_schemas.carry
+        monkeypatch.setattr(swap_schemas, "carry", looking)
+        rig.beside("schemas").act()
+        rig.swap("schemas").act()
+        assert seen == [("30s", "1s")]
+
+    @pytest.mark.parametrize(("way", "module"), [("schemas", swap_schemas), ("databases", swap_databases)])
+    def test_it_hangs_up_by_itself(
+        self, rig: RestoreRig, way: Way, module: ModuleType, monkeypatch: MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "carry", lambda conn, *_: conn.execute("SELECT pg_sleep(60)"))
+        rig.beside(way).act()
+        began = time.monotonic()
+        with pytest.raises(DatabaseError):
+            rig.swap(way, patience=replace(PATIENT, hang_up_after_s=4)).act()
+        assert time.monotonic() - began < 30
+        assert rig.query(RIGHT) != [(0,)]
+
+
+def test_only_who_holds_a_lock_is_ended_and_never_a_superuser(rig: RestoreRig) -> None:
+    rig.beside("schemas").act()
+    impatient = replace(IMPATIENT, give_up_after_s=0.2)
+    with psycopg.connect(rig.database.admin_url) as superuser, psycopg.connect(rig.database.owner_url) as report:
+        superuser.execute("SELECT count(*) FROM pets")
+        report.execute("SELECT count(*) FROM owners")
+        with pytest.raises(RollbackError, match="did not get its locks"):
+            rig.swap("schemas", patience=impatient, end_blockers=True).act()
+        superuser.execute("SELECT 1")
+        with pytest.raises(psycopg.OperationalError):
+            report.execute("SELECT 1")
+    told = [data for kind, data in rig.told if kind == "step.blockers_ended"]
+    assert "it is a superuser's" in [each["why"] for data in told for each in data["spared"]]

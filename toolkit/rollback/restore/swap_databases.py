@@ -148,7 +148,11 @@ def _catch_up(
 ) -> Swapped:
     """Between closing and renaming: everything that was acknowledged, from the live database into the copy."""
     name = name_of(live)
-    with live.reading(within_ms=0) as there, copy.writing(lock_within_ms=0) as here:
+    hang_up_after_s = around.patience.hang_up_after_s  # nobody can connect meanwhile: it must come to an end
+    with (
+        live.reading(within_ms=int(hang_up_after_s * 1000 / 3)) as there,
+        copy.writing(lock_within_ms=0, hang_up_after_s=hang_up_after_s) as here,
+    ):
         around.fence.guard(here)
         close_to_all(above, name)
         end_sessions(above, name, but=[there.info.backend_pid])

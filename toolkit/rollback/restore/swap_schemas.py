@@ -96,7 +96,9 @@ def prepare_swap(around: Surroundings, action: SwapIn, restored: Restored) -> di
     with around.systems.database.writing(lock_within_ms=around.patience.lock_within_ms) as conn:
         around.fence.guard(conn)
     try:
-        with around.systems.database.writing(lock_within_ms=around.patience.lock_within_ms) as conn:
+        with around.systems.database.writing(
+            lock_within_ms=around.patience.lock_within_ms, hang_up_after_s=around.patience.hang_up_after_s
+        ) as conn:
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             prepare_merge(
                 conn,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from toolkit.adapters.postgres import Connection, sql
 from toolkit.errors import DatabaseError, RollbackError
-from toolkit.rollback.blocking import Blocker, BlockerWatch, sqlstate_of
+from toolkit.rollback.blocking import Blocker, BlockerWatch, hold_nothing_for_the_dead, sqlstate_of
 from toolkit.rollback.down_progress import Come, Key, come_to, finished, how_far
 from toolkit.rollback.locks_taken import locks_taken
 from toolkit.rollback.outcomes import Outcome, Standing, outcome_of
@@ -293,7 +293,7 @@ class ScriptRun:
         bounds = {"lock_within_ms": self._lock_within_ms, "hang_up_after_s": patience.hang_up_after_s}
         with database.writing(**bounds) as conn, self._watching(conn):  # type: ignore[arg-type]
             self.around.fence.guard(conn)
-            notice_a_dead_client(conn)
+            hold_nothing_for_the_dead(conn)
             yield conn
 
     @contextlib.contextmanager
@@ -308,12 +308,6 @@ class ScriptRun:
             self.blockers = list(watch.seen) or self.blockers
             if watch.ended.sessions or watch.ended.spared:
                 self.around.tell("step.blockers_ended", watch.ended.to_json())
-
-
-def notice_a_dead_client(conn: Connection) -> None:
-    """Let the server look every second whether we are still there, so that it holds no locks for the dead (from 14)."""
-    if conn.info.server_version >= 140_000:
-        conn.execute("SELECT set_config('client_connection_check_interval', '1s', true)")
 
 
 def _transaction(conn: Connection) -> object:

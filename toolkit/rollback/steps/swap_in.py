@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from toolkit.adapters.postgres import Connection
 from toolkit.errors import DatabaseError, RollbackError, ToolkitError
-from toolkit.rollback.blocking import Blocker, BlockerWatch, sqlstate_of
+from toolkit.rollback.blocking import Blocker, BlockerWatch, hold_nothing_for_the_dead, sqlstate_of
 from toolkit.rollback.plan import SwapIn
 from toolkit.rollback.restore.catalog import holders_of
 from toolkit.rollback.restore.names import damaged_name, mark_of
@@ -18,6 +18,7 @@ from toolkit.rollback.steps.doing import Doing, Standing, Surroundings
 
 AGAIN = ("55P03", "40P01", "40001")
 LOCK_WITHIN_MS = 200
+ENDING_TRIES, ENDING_LOCK_WITHIN_MS = 3, 3_000
 
 
 class SwappingIn(Doing):
@@ -67,40 +68,52 @@ class SwappingIn(Doing):
             swapped = read_swap(conn, self._mark)
         if swapped is None or swapped.state != "done" or swapped.way != "schemas":
             return None
-        with self._database.writing(lock_within_ms=self._lock_within_ms) as conn:
+        with self._database.writing(
+            lock_within_ms=self._lock_within_ms, hang_up_after_s=self.around.patience.hang_up_after_s
+        ) as conn:
+            hold_nothing_for_the_dead(conn)
             self.around.fence.guard(conn)
             undone = swap_back(conn, swapped)
         return "the damaged data is live again, as nothing was written since" if undone else None
 
     def _patiently(self, restored: Restored) -> Swapped:
-        """In one transaction, tried until its locks could be had or the patience is used up."""
-        patience, ended = self.around.patience, False
+        """In one transaction, tried until its locks could be had or the patience is used up. Then, where that was asked
+        for, a few times more while whoever holds them is ended."""
+        patience, endings, ending = self.around.patience, 0, False
         deadline = time.monotonic() + patience.give_up_after_s
         for tries, pause in enumerate(patience.pauses(), start=1):
             blockers: list[Blocker] = []
             try:
-                return self._once(restored, blockers)
+                return self._once(restored, blockers, ending=ending)
             except DatabaseError as error:
                 if sqlstate_of(error) not in AGAIN:
                     raise
                 blockers += () if blockers else self._holders(restored)
-            if time.monotonic() > deadline and not (self.around.end_blockers and not ended):
+            spent = time.monotonic() > deadline
+            ending = spent and self.around.end_blockers and endings < ENDING_TRIES
+            endings += ending
+            if spent and not ending:
                 self._give_up(blockers, tries)
-            ended = ended or self._end(blockers, time.monotonic() > deadline)
             told = {"attempt": tries, "blockers": [each.to_json() for each in blockers], "again_in_s": pause}
             self.around.tell("step.blocked", told)
-            time.sleep(pause)
+            time.sleep(0 if ending else pause)
         raise AssertionError("pauses have no end")
 
-    def _once(self, restored: Restored, blockers: list[Blocker]) -> Swapped:
-        """One try. Whoever was in the way is put into `blockers`."""
-        with self._database.writing(lock_within_ms=self._lock_within_ms) as conn:
-            watch = BlockerWatch(self._database, conn.info.backend_pid)
+    def _once(self, restored: Restored, blockers: list[Blocker], *, ending: bool) -> Swapped:
+        """One try. Whoever was in the way is put into `blockers`, and, with `ending`, the fewest are ended."""
+        with self._database.writing(
+            lock_within_ms=ENDING_LOCK_WITHIN_MS if ending else self._lock_within_ms,
+            hang_up_after_s=self.around.patience.hang_up_after_s,
+        ) as conn:
+            hold_nothing_for_the_dead(conn)
+            watch = BlockerWatch(self._database, conn.info.backend_pid, end_after_s=0 if ending else None)
             try:
                 with watch:
                     return self._swap(conn, restored)
             finally:
                 blockers += watch.seen
+                if watch.ended.sessions or watch.ended.spared:
+                    self.around.tell("step.blockers_ended", watch.ended.to_json())
 
     def _holders(self, restored: Restored) -> tuple[Blocker, ...]:
         """Who holds what we waited for, when nobody could be seen meanwhile."""
@@ -136,17 +149,6 @@ class SwappingIn(Doing):
         """A run that died in the middle of a swap of databases has left production closed: nothing else comes first."""
         if self.action.way == "databases" and (said := reopen(self._database)):
             self.around.tell("restore.reopened", {"said": said})
-
-    def _end(self, blockers: list[Blocker], used_up: bool) -> bool:
-        """End the sessions in the way where that was asked for; whether it was done."""
-        if not (used_up and self.around.end_blockers and blockers):
-            return False
-        with self._database.writing() as conn:
-            self.around.fence.guard(conn)
-            for each in blockers:
-                conn.execute("SELECT pg_terminate_backend(%(pid)s)", {"pid": each.pid})
-        self.around.tell("step.ended_blockers", {"blockers": [each.to_json() for each in blockers]})
-        return True
 
     def _give_up(self, blockers: list[Blocker], tries: int) -> NoReturn:
         named = "; ".join(map(str, blockers)) or "nobody could be seen"
