@@ -1,4 +1,4 @@
-"""The assessment against a real database of which a part is gone: what one question cannot tell, others do."""
+"""Assessment against a database of which a part is gone: what one question cannot tell, the others still do."""
 
 from collections.abc import Iterator
 from dataclasses import replace

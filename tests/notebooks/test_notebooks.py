@@ -10,15 +10,24 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from papermill.exceptions import PapermillExecutionError
 
 from toolkit.drill.line import Drill
 from toolkit.drill.scenario import load_scenario
 from toolkit.errors import UsageError
+from toolkit.notebook.kernels import cool_down
+from toolkit.notebook.parameters import injected_and_declared
 from toolkit.notebook.run import NOTEBOOKS, check_parameters
 
 ALL = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
 LINE = ("01_assess", "02_stabilize", "03_rollback", "04_verify", "05_postmortem")
 ACTING = ("02_stabilize", "03_rollback")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_kernel_is_left() -> Iterator[None]:
+    yield
+    cool_down()
 
 
 def code_cells(path: Path):
@@ -45,6 +54,29 @@ def test_a_parameter_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPat
     assert "use incident, operator, playbook, target" in str(raised.value)
     with pytest.raises(UsageError, match="There is no notebook '99_x'"):
         check_parameters(NOTEBOOKS / "99_x.ipynb", {})
+
+
+@pytest.mark.parametrize("name", ["01_assess", "04_verify", "05_postmortem", "10_drill"])
+def test_plain_papermill_does_not_run_on_without_a_parameter_that_is_not_there(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mistyped, the target would be the one that TOOLKIT_TARGET happens to name. papermill itself only warns."""
+    monkeypatch.setenv("TOOLKIT_TARGET", "sandbox")
+    output, parameters = tmp_path / "out.ipynb", {"traget": "production"}
+    with pytest.raises(PapermillExecutionError, match="has no parameter traget") as raised:
+        papermill.execute_notebook(
+            NOTEBOOKS / f"{name}.ipynb", output, parameters, engine_name="forked", progress_bar=False, cwd=NOTEBOOKS
+        )
+    assert raised.value.ename == "UsageError" and "Next: use " in raised.value.evalue
+
+
+def test_names_that_are_declared_or_set_by_cells_are_known() -> None:
+    declaring = "target = ''  # a target\nexecute = False"
+    assert injected_and_declared(["", declaring, "# Parameters\ntarget = 'sandbox'\n"])[0] == {"target"}
+    again = ["", declaring, "# Parameters\ntraget = 1", "%time x", "desk = 1", "# Parameters\ntraget = 'a'"]
+    injected, declared = injected_and_declared(again)
+    assert injected - declared == {"traget"}, "an injected cell declares nothing"
+    assert injected_and_declared(["", declaring]) == injected_and_declared([]) == (set(), set())
 
 
 def test_a_secret_is_no_parameter() -> None:

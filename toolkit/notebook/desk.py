@@ -11,6 +11,7 @@ from toolkit.clock import utc_now
 from toolkit.errors import DatabaseError, UsageError
 from toolkit.incident import Incident, State
 from toolkit.notebook.display import banner
+from toolkit.notebook.parameters import require_declared_parameters
 from toolkit.playbook import load_playbook
 
 
@@ -51,9 +52,10 @@ def open_desk(
     """Start a notebook. `incident` is a folder; `target` a name in the playbook, '' for the one TOOLKIT_TARGET names.
 
     A notebook that also serves on a good day gives `without_incident`: the folder under reports/ in which a new one is
-    made when no incident is named. Raises UsageError for whatever does not exist or is not set, before anything is
-    touched.
+    made when no incident is named. Raises UsageError for whatever does not exist or is not set, and for a parameter
+    that the notebook does not declare, before anything is touched.
     """
+    require_declared_parameters()
     book = load_playbook(playbook or None)
     systems = connect(book, book.target(target or None))
     if without_incident and not incident:
