@@ -1,5 +1,6 @@
 """Assessment against a database of which a part is gone: what one question cannot tell, the others still do."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from toolkit.adapters.value_shares import value_shares
 from toolkit.assess import Assessment, assess, views
 from toolkit.assess.reasoning import Cause, Confidence
 from toolkit.checks import CheckResult, Outcome
+from toolkit.clock import iso, wait_until
 from toolkit.drill.database import ServiceDatabase
 from toolkit.drill.schema import MIGRATIONS, migrate_up, seed
 from toolkit.incident import Incident
@@ -29,7 +31,14 @@ MISSED |= {"message": "column r.failure_reason does not exist"}
 
 
 @pytest.fixture
-def systems(churn_database: ServiceDatabase, tmp_path: Path) -> Iterator[Systems]:
+def stub() -> Iterator[StubTarget]:
+    stub = StubTarget()
+    yield stub
+    stub.stop()
+
+
+@pytest.fixture
+def systems(stub: StubTarget, churn_database: ServiceDatabase, tmp_path: Path) -> Iterator[Systems]:
     """Version 8 was verified; then a migration 9 renamed a column that is watched."""
     with psycopg.connect(churn_database.owner_url) as conn:
         migrate_up(conn, 8)
@@ -41,7 +50,6 @@ def systems(churn_database: ServiceDatabase, tmp_path: Path) -> Iterator[Systems
             (folder / file.name).write_bytes(file.read_bytes())
     (folder / "009_shorter_name.up.sql").write_text(RENAME)
     (folder / "009_shorter_name.down.sql").write_text("ALTER TABLE recovery_cases RENAME reason TO failure_reason;")
-    stub = StubTarget()
     systems = stub.systems(PLAYBOOK, churn_database)
     systems = replace(systems, target=systems.target.model_copy(update={"migrations": folder}))
     with systems.database.reading() as conn:
@@ -54,7 +62,6 @@ def systems(churn_database: ServiceDatabase, tmp_path: Path) -> Iterator[Systems
     yield systems
     systems.platform.close()
     systems.service.close()
-    stub.stop()
 
 
 @pytest.fixture
@@ -70,7 +77,7 @@ def incident(tmp_path: Path) -> Incident:
 @pytest.fixture(autouse=True)
 def _brief_look(monkeypatch: pytest.MonkeyPatch) -> None:
     look = views.look
-    monkeypatch.setattr("toolkit.assess.look", lambda systems: look(systems, sample_s=0.1))
+    monkeypatch.setattr("toolkit.assess.look", lambda systems: look(systems, sample_s=0.6))
 
 
 def checks(assessment: Assessment) -> dict[str, CheckResult]:
@@ -126,3 +133,75 @@ def test_a_database_that_is_not_reached_does_not_work(systems: Systems, incident
     assert seen["database answers"].outcome is Outcome.FAIL
     assert seen["migrations"].outcome is seen[f"values of {STATUS}"].outcome is Outcome.UNKNOWN
     assert made.hypotheses[0].cause is Cause.DATABASE
+
+
+def failing(stub: StubTarget) -> threading.Thread:
+    """Requests that fail as soon as somebody reads the log anew."""
+    stub.break_off()
+    wait_until(lambda: not stub.followed, within=10, what="nobody to read the log", every=0.01)
+
+    def fail() -> None:
+        wait_until(lambda: stub.followed, within=10, what="somebody to read the log", every=0.01)
+        stub.log(20, status=500, error={name: MISSED[name] for name in ("sqlstate", "message")})
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    return thread
+
+
+def test_the_playbook_says_how_severe_a_migration_failure_is(
+    stub: StubTarget, systems: Systems, incident: Incident
+) -> None:
+    """Not the code: here it is moved from P0 to P2. The reasons say what was seen."""
+    severity = dict(PLAYBOOK.severity)
+    moved = next(words for words in severity[Severity.P0].definitions if "migration failure" in words.lower())
+    fewer = [words for words in severity[Severity.P0].definitions if words != moved]
+    severity[Severity.P0] = severity[Severity.P0].model_copy(update={"definitions": fewer})
+    milder = severity[Severity.P2].model_copy(update={"definitions": [moved]})
+    severity[Severity.P2] = milder
+    mild = replace(systems, playbook=PLAYBOOK.model_copy(update={"severity": severity}))
+    thread = failing(stub)
+    made = assess(mild, incident, actor="tester")
+    thread.join()
+    assert made.facts.error_rate == 1.0
+    assert incident.severity is Severity.P1, "P2 is less than it was"
+    thread = failing(stub)
+    assess(systems, incident, actor="tester")
+    thread.join()
+    assert incident.severity is Severity.P0
+    assert incident.reasons == [f"{moved}: migration 9 broke it by strong evidence, and 100% of the requests fail"]
+
+
+def test_the_scope_says_on_which_deployment_and_since_when(
+    stub: StubTarget, systems: Systems, incident: Incident
+) -> None:
+    thread = failing(stub)
+    row = assess(systems, incident, actor="tester").scope_rows()[0]
+    thread.join()
+    seen = incident.latest("monitor.observed")
+    assert seen is not None
+    assert (row["deployment"], row["failing since"]) == (PRODUCTION, f"{iso(seen.at)[:19]}Z or before")
+
+
+def test_silence_is_judged_by_what_the_playbook_allows(
+    stub: StubTarget, incident: Incident, churn_database: ServiceDatabase, systems: Systems
+) -> None:
+    """Two minutes without an event are nothing where fifteen are allowed, and all where thirty seconds are."""
+    with psycopg.connect(churn_database.owner_url) as conn:
+        conn.execute("TRUNCATE events CASCADE")
+        conn.execute(
+            """
+            INSERT INTO events (whop_event_id, type, membership_id, company_id, payload, created_at)
+            SELECT 'evt_' || n, 'payment_failed', 'mem', 'biz', '{}', now() - n * interval '1 s' - interval '2 min'
+            FROM generate_series(0, 59) AS n
+            """
+        )
+    expected = {30.0: Outcome.FAIL, 900.0: Outcome.PASS}
+    for silence_s, outcome in expected.items():
+        monitoring = systems.target.monitoring.model_copy(update={"silence_s": silence_s})
+        target = systems.target.model_copy(update={"monitoring": monitoring})
+        made = assess(replace(systems, target=target), incident, actor="tester")
+        assert checks(made)["events come in"].outcome is outcome
+    with psycopg.connect(churn_database.owner_url) as conn:
+        conn.execute("DELETE FROM events WHERE whop_event_id <> 'evt_0'")
+    assert checks(assess(systems, incident, actor="tester"))["events come in"].outcome is Outcome.UNKNOWN

@@ -5,8 +5,9 @@ status      each part as a check
 reasoning   from facts to hypotheses and a recommendation, pure
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 
 from toolkit.adapters.systems import Systems
 from toolkit.assess.reasoning import (
@@ -25,14 +26,15 @@ from toolkit.assess.status import status_checks
 from toolkit.assess.views import Views, look
 from toolkit.checks import CheckResult, run_checks, tally
 from toolkit.clock import iso
+from toolkit.detect.severity import classify
+from toolkit.detect.signals import Reading, Signal
 from toolkit.errors import ToolkitError
 from toolkit.incident import Incident
-from toolkit.playbook import Playbook, Severity
+from toolkit.playbook import Playbook
 from toolkit.rollback.down_sql import LossKind, losses
 from toolkit.rollback.migrations import Script, read_folder
 from toolkit.rollback.sql_lexer import SqlError
 
-MIGRATION_FAILURE = "Database migration failure affecting production"
 CHANGES_SHOWN = 8
 
 Row = dict[str, object]
@@ -47,6 +49,7 @@ class Assessment:
     facts: Facts
     hypotheses: Sequence[Hypothesis]
     recommendation: Recommendation
+    failing_since: Mapping[str, datetime] = field(default_factory=dict)  # by path, as the monitor first saw it, UTC
 
     @property
     def headline(self) -> str:
@@ -63,8 +66,8 @@ class Assessment:
         return f"**{self.headline}**\n\nBecause:\n\n{reasons}\n\nWhat speaks against it:\n\n{against}"
 
     def scope_rows(self) -> list[Row]:
-        """Requests by path, the most failing first, and what the failing ones said."""
-        traffic = self.views.traffic.value
+        """Requests by path, the most failing first: on which deployment, since when, and what the failing ones said."""
+        traffic, platform = self.views.traffic.value, self.views.platform.value
         if traffic is None or not traffic.requests:
             return [
                 {"path": "unknown", "requests": "", "failed": "", "what they said": self.views.traffic.trouble or ""}
@@ -73,13 +76,19 @@ class Assessment:
         return [
             {
                 "path": each.path,
+                "deployment": platform.production.id if platform else "unknown",
                 "requests": each.requests,
                 "failed": each.failed,
                 "share": f"{each.failed / each.requests:.0%}",
+                "failing since": self._since(each.path) if each.failed else "",
                 "what they said": said.get(each.path, "") if each.failed else "",
             }
             for each in sorted(traffic.paths, key=lambda each: -each.failed)
         ]
+
+    def _since(self, path: str) -> str:
+        at = self.failing_since.get(path)
+        return f"{iso(at)[:19]}Z or before" if at else "not recorded"
 
     def change_rows(self) -> list[Row]:
         """Deployments, newest first, with the migrations that are live but were never verified on top."""
@@ -113,11 +122,10 @@ def assess(systems: Systems, incident: Incident, *, actor: str) -> Assessment:
     views = look(systems)
     facts = _facts(views, systems, incident)
     ranked = hypotheses(facts)
-    results = run_checks(status_checks(views, systems.playbook))
-    assessment = Assessment(results, views, facts, ranked, recommend(facts, ranked))
+    results = run_checks(status_checks(views, systems.playbook, systems.target))
+    assessment = Assessment(results, views, facts, ranked, recommend(facts, ranked), _failing_since(incident))
     incident.record("assessment.made", _as_json(assessment), actor=actor)
-    if incident.state is not None and _is_migration_failure(facts, ranked[0], systems):
-        incident.change_severity(Severity.P0, [MIGRATION_FAILURE], actor=actor)
+    _raise_severity(incident, facts, ranked[0], systems.playbook, actor)
     return assessment
 
 
@@ -180,9 +188,26 @@ def _failures(views: Views, incident: Incident) -> list[Failure]:
     return [Failure(**error) for error in observed.data.get("errors", [])] if observed else []
 
 
-def _is_migration_failure(facts: Facts, best: Hypothesis, systems: Systems) -> bool:
+def _failing_since(incident: Incident) -> dict[str, datetime]:
+    """Since when the monitor has seen a path fail at every look, up to its latest one."""
+    since: dict[str, datetime] = {}
+    for entry in incident.journal.entries():
+        if entry.kind == "monitor.observed":
+            failing = {str(error["path"]) for error in entry.data.get("errors", [])}
+            since = {path: since.get(path, entry.at) for path in failing}
+    return since
+
+
+def _raise_severity(incident: Incident, facts: Facts, best: Hypothesis, playbook: Playbook, actor: str) -> None:
+    """A migration that makes requests fail is as severe as the playbook says; never less than it is now."""
+    now, rate, limit = incident.severity, facts.error_rate or 0, playbook.thresholds.error_rate
     strong = best.cause is Cause.MIGRATION and best.confidence is Confidence.STRONG
-    return strong and (facts.error_rate or 0) >= systems.playbook.thresholds.error_rate
+    if incident.state is None or not strong or rate < limit:
+        return
+    evidence = f"{best.title.lower()} by strong evidence, and {rate:.0%} of the requests fail"
+    found = classify({Signal.MIGRATION_FAILURE: Reading(True, rate, limit, evidence)}, playbook.severity)
+    if found and (now is None or found.severity.worse_than(now)):
+        incident.change_severity(found.severity, found.reasons, actor=actor)
 
 
 def _as_json(assessment: Assessment) -> dict[str, object]:

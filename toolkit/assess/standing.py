@@ -36,7 +36,7 @@ def standing(systems: Systems) -> Standing:
         "no rollback is unfinished": lambda: _unfinished(systems),
     }
     checks = [
-        *status_checks(views, systems.playbook),
+        *status_checks(views, systems.playbook, systems.target),
         *(Check(name, AREA, _told(ask)) for name, ask in asked.items()),
     ]
     return Standing(systems.target.name, run_checks(checks))

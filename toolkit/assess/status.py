@@ -5,17 +5,18 @@ from functools import partial
 from toolkit.adapters.service import Health
 from toolkit.assess.views import Views
 from toolkit.checks import Check, Finding, judge, unknown
-from toolkit.playbook import Playbook
+from toolkit.detect.signals import SILENCE_SPANS, steady
+from toolkit.playbook import Playbook, Target
 
 
-def status_checks(views: Views, playbook: Playbook) -> list[Check]:
+def status_checks(views: Views, playbook: Playbook, target: Target) -> list[Check]:
     """One check for each part: health endpoints, database, watched columns, migrations, deployment, logs, queue."""
     health = views.health.value or ()
     return [
         *(Check(path, "service", partial(_health, answer)) for path, answer in health),
         Check("database answers", "database", lambda: _database(views)),
         Check("sessions and locks", "database", lambda: _sessions(views, playbook)),
-        Check("events come in", "database", lambda: _flow(views)),
+        Check("events come in", "database", lambda: _flow(views, target.monitoring.silence_s)),
         *(
             Check(f"values of {column}", "database", partial(_values, views, column, playbook.thresholds.value_shift))
             for column in playbook.database.watched_columns
@@ -52,14 +53,19 @@ def _sessions(views: Views, playbook: Playbook) -> Finding:
     return judge(now.blocked == 0 and now.active <= most, words)
 
 
-def _flow(views: Views) -> Finding:
+def _flow(views: Views, silence_s: float) -> Finding:
+    """Silence is judged as the monitor judges it: by the playbook's limit, where events had come steadily before."""
     seen = views.of_database(lambda view: view.flow)
     if seen.value is None:
         return unknown(seen.trouble or "not seen")
     flow = seen.value
     if flow.newest_age_s is None:
         return unknown("there is no event at all")
-    return judge(flow.newest_age_s < 60, f"the newest is {flow.newest_age_s:.0f} s old, {flow.events} in 15 minutes")
+    words = f"the newest is {flow.newest_age_s:.0f} s old (allowed here: {silence_s:g} s)"
+    words += f", {flow.events} came in the {SILENCE_SPANS * silence_s:g} s before it"
+    if flow.newest_age_s > silence_s and not steady(flow):
+        return unknown(f"{words}: too few to tell by them")
+    return judge(flow.newest_age_s <= silence_s, words)
 
 
 def _values(views: Views, column: str, limit: float) -> Finding:

@@ -28,10 +28,10 @@ from toolkit.adapters.traffic import Reader, Traffic
 from toolkit.adapters.traffic_log import TrafficLog
 from toolkit.adapters.value_shares import Shares, shift, value_shares
 from toolkit.adapters.vercel import Deployment
+from toolkit.detect.signals import SILENCE_SPANS
 from toolkit.errors import DatabaseError, ToolkitError
 
 SAMPLE_S = 2.0
-FLOW_S = 900.0
 NO_SUCH_THING = ("42703", "42P01", "3F000")  # undefined column, undefined table, invalid schema name
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -148,7 +148,7 @@ def _newest_stable(systems: Systems) -> StablePoint | None:
 def _answers(systems: Systems, conn: Connection, identity: ServerIdentity, stable: Seen[StablePoint]) -> DatabaseView:
     """Each question by itself: a table that a migration renamed must not hide all that the others tell."""
     names = systems.playbook.database
-    queue = names.queue_schema
+    queue, span_s = names.queue_schema, SILENCE_SPANS * systems.target.monitoring.silence_s
 
     def asked(question: Callable[[], T | None]) -> Seen[T]:
         try:
@@ -161,7 +161,7 @@ def _answers(systems: Systems, conn: Connection, identity: ServerIdentity, stabl
         identity=identity,
         migration=asked(lambda: migration_state(conn, names.state_table)),
         activity=asked(lambda: activity(conn)),
-        flow=asked(lambda: event_flow(conn, names.events_table, names.events_time, FLOW_S)),
+        flow=asked(lambda: event_flow(conn, names.events_table, names.events_time, span_s)),
         queue=asked(lambda: queue_state(conn, queue)) if queue else Seen(None),
         stable=stable,
         shares={column: asked(partial(value_shares, conn, column)) for column in names.watched_columns},

@@ -182,16 +182,20 @@ def _database(seen: Observation, _limits: Limits) -> Reading:
     return Reading(error is not None, float(error is not None), 0, error or "it answers")
 
 
+def steady(flow: Flow) -> bool:
+    """Whether events had been coming so steadily before the newest that silence after it tells something."""
+    return flow.quarters == FLOW_QUARTERS and flow.events >= STEADY_EVENTS
+
+
 def _silence(seen: Observation, limits: Limits) -> Reading:
     """Only where events had been coming steadily: in each quarter of the span before the newest, and many of them."""
     flow = seen.database.flow if seen.database else None
     if flow is None or flow.newest_age_s is None:
         return NOT_SEEN
-    steady = flow.quarters == FLOW_QUARTERS and flow.events >= STEADY_EVENTS
     before = f"{flow.events} came in the {SILENCE_SPANS * limits.silence_s:g} s before it"
     evidence = f"the newest event is {flow.newest_age_s:.0f} s old (allowed here: {limits.silence_s:g} s); {before}"
     return Reading(
-        steady and flow.newest_age_s > limits.silence_s, round(flow.newest_age_s, 1), limits.silence_s, evidence
+        steady(flow) and flow.newest_age_s > limits.silence_s, round(flow.newest_age_s, 1), limits.silence_s, evidence
     )
 
 

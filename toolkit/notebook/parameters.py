@@ -17,7 +17,7 @@ INJECTED = "# Parameters\n"  # how papermill begins the cell that it adds below 
 
 def require_declared_parameters() -> None:
     """UsageError where the latest injected cell sets a name that no cell before it sets. Nothing outside a notebook."""
-    shell = get_ipython()  # type: ignore[no-untyped-call]
+    shell = get_ipython()
     injected, declared = injected_and_declared(shell.user_ns.get("In", ()) if shell else ())
     if unknown := sorted(injected - declared):
         raise UsageError(
