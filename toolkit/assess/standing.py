@@ -8,7 +8,7 @@ from toolkit.assess.status import status_checks
 from toolkit.assess.views import look
 from toolkit.checks import Check, CheckResult, Finding, judge, passed, run_checks, unknown
 from toolkit.errors import ToolkitError
-from toolkit.rollback.freeze import frozen
+from toolkit.rollback.freeze import came_since, frozen
 from toolkit.rollback.kept_plan import unfinished_plans
 from toolkit.rollback.lease import holder_of
 
@@ -53,8 +53,18 @@ def _told(ask: Callable[[], Finding]) -> Callable[[], Finding]:
 
 
 def _frozen(systems: Systems) -> Finding:
+    """A freeze is not all well, but it must hold: what was written in spite of it is told."""
     found = frozen(systems.database)
-    return judge(found is None, "no freeze is in force" if found is None else str(found))
+    if found is None:
+        return passed("no freeze is in force")
+    if found.stage is not None:
+        return judge(False, f"{found}; go on with --resume, or give up with --abort")
+    proved = f"proved at {found.proved_at:%H:%M:%S} UTC" if found.proved_at else "not proved yet"
+    try:
+        came = ", ".join(f"{count} {what}" for what, count in came_since(systems, found).items()) or "no row, no job"
+    except ToolkitError as error:
+        came = f"unknown ({error.what})"
+    return judge(False, f"{found}; {proved}; written since: {came}; go on with --resume, or give up with --abort")
 
 
 def _lease(systems: Systems) -> Finding:

@@ -10,11 +10,14 @@ from pydantic import SecretStr
 
 from toolkit.adapters.postgres import Database
 from toolkit.adapters.systems import Systems, connect
-from toolkit.checks import CheckResult
+from toolkit.assess.standing import _frozen
+from toolkit.checks import CheckResult, Outcome
+from toolkit.clock import utc_now
 from toolkit.drill.database import ServiceDatabase
 from toolkit.drill.schema import migrate_up, seed
 from toolkit.playbook import load_playbook
-from toolkit.rollback.freeze import freeze_writes, prove, scope_of
+from toolkit.rollback.freeze import came_since, freeze_writes, frozen, is_proof, prove, scope_of
+from toolkit.rollback.freeze.proof import ATTEMPT, CATALOG, WATCH
 
 WATCH_S = 0.6
 INSERT = """
@@ -94,6 +97,38 @@ def test_an_attempt_leaves_nothing(systems: Systems, churn_database: ServiceData
         conn.rollback()
         prove(systems, watch_s=WATCH_S)
         assert conn.execute(counted).fetchone() == before
+
+
+def test_a_row_from_the_future_is_no_row_since(systems: Systems, churn_database: ServiceDatabase) -> None:
+    """A sender's clock was wrong, days ago; what is written in spite of the freeze is still seen."""
+    with psycopg.connect(churn_database.owner_url) as conn:
+        conn.execute("UPDATE events SET created_at = now() + interval '1 year' WHERE ctid = '(0,1)'")
+        conn.execute(
+            "UPDATE pgboss.job SET started_on = now() + interval '1 day' WHERE id = (SELECT id FROM pgboss.job LIMIT 1)"
+        )
+    freeze(systems)
+    there = frozen(systems.database)
+    assert there is not None
+    assert only_failing(prove(systems, watch_s=WATCH_S)) == []
+    assert came_since(systems, there) == {}
+    assert "written since: no row, no job" in _frozen(systems).evidence
+    with psycopg.connect(churn_database.owner_url) as conn:
+        conn.execute(INSERT)
+    assert came_since(systems, there) == {"rows in events": 1}
+    assert "written since: 1 rows in events" in _frozen(systems).evidence
+
+
+def test_what_nobody_could_see_is_no_proof() -> None:
+    def seen(**outcomes: Outcome) -> list[CheckResult]:
+        told = {CATALOG: outcomes["catalog"], ATTEMPT: outcomes["attempt"], WATCH: outcomes["watch"]}
+        return [CheckResult(name, "freeze", outcome, "", utc_now(), 0.0) for name, outcome in told.items()]
+
+    held, dark, wrong = Outcome.PASS, Outcome.UNKNOWN, Outcome.FAIL
+    assert is_proof(seen(catalog=held, attempt=dark, watch=held))  # we are no member of the application's role
+    assert is_proof(seen(catalog=held, attempt=held, watch=dark))  # an exempt role goes on writing
+    assert not is_proof(seen(catalog=dark, attempt=dark, watch=dark))
+    assert not is_proof(seen(catalog=dark, attempt=dark, watch=held))
+    assert not is_proof(seen(catalog=held, attempt=held, watch=wrong))
 
 
 def test_who_cannot_act_as_the_application_says_so(systems: Systems, churn_database: ServiceDatabase) -> None:

@@ -2,7 +2,7 @@
 
 from toolkit.rollback.freeze.holding import reapply, tighten, writable
 from toolkit.rollback.freeze.maintenance import MAINTENANCE_VARIABLE, maintenance
-from toolkit.rollback.freeze.proof import prove, proved
+from toolkit.rollback.freeze.proof import came_since, is_proof, prove, proved
 from toolkit.rollback.freeze.record import TABLES, Frozen, freeze_of, frozen, frozen_in
 from toolkit.rollback.freeze.releasing import Released, look_released, release_writes
 from toolkit.rollback.freeze.scope import Scope, scope_of
@@ -19,10 +19,12 @@ __all__ = [
     "Scope",
     "Stages",
     "Stopped",
+    "came_since",
     "freeze_of",
     "freeze_writes",
     "frozen",
     "frozen_in",
+    "is_proof",
     "look_released",
     "maintenance",
     "prove",

@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS toolkit.freeze (
     actor             text NOT NULL,
     frozen_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     settled_at        timestamptz,
+    settled_xid       xid,
     proved_at         timestamptz,
     state             text NOT NULL DEFAULT 'frozen',
     changed_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -262,8 +263,16 @@ def mark_closed(conn: Connection, freeze: str, closed: Sequence[str]) -> None:
 
 
 def mark_settled(conn: Connection, freeze: str) -> None:
-    """Say that nobody is left who can still write."""
-    conn.execute("UPDATE toolkit.freeze SET settled_at = clock_timestamp() WHERE id = %(id)s", {"id": freeze})
+    """Say that nobody is left who can still write. The transaction's number tells later rows from earlier ones, whose
+    times may lie in the future."""
+    conn.execute(
+        """
+        UPDATE toolkit.freeze
+        SET settled_at = clock_timestamp(), settled_xid = pg_current_xact_id()::xid
+        WHERE id = %(id)s
+        """,
+        {"id": freeze},
+    )
 
 
 def mark_proved(conn: Connection, freeze: str) -> None:

@@ -11,9 +11,11 @@ from toolkit.errors import RollbackError, ToolkitError
 from toolkit.rollback.freeze import (
     Frozen,
     Means,
+    came_since,
     freeze_of,
     freeze_writes,
     frozen,
+    is_proof,
     look_released,
     proved,
     release_writes,
@@ -73,10 +75,11 @@ class FreezingWrites(Doing):
         return "; ".join([str(stopped), self._prove(), *stopped.holes])
 
     def _prove(self) -> str:
-        """See that nothing writes, and say how. Raises RollbackError where something does; unknown is told."""
+        """See that nothing writes, and say how. RollbackError where something does, or where too little was seen."""
         around = self.around
         around.advance("watching whether anything writes", 0, None)
-        results = proved(around.systems, watch_s=0 if around.rehearsal else WATCH_S, guard=around.fence.guard)
+        watch_s, strict = (0.0, False) if around.rehearsal else (WATCH_S, True)
+        results = proved(around.systems, watch_s=watch_s, guard=around.fence.guard, strict=strict)
         around.tell("writes.proved", {each.name: [each.outcome.value, each.evidence] for each in results})
         if wrong := [each for each in results if each.outcome is Outcome.FAIL]:
             raise RollbackError(
@@ -86,6 +89,15 @@ class FreezingWrites(Doing):
                 next="find who writes and stop it, or exempt it (freeze_exempt_roles in playbook.toml); then go on",
             )
         unseen = [each.name for each in results if each.outcome is Outcome.UNKNOWN]
+        if strict and not is_proof(results):
+            told = "; ".join(f"{each.name}: {each.evidence}" for each in results if each.name in unseen)
+            raise RollbackError(
+                f"Writes are frozen, but that nothing writes is not proved. Unknown: {told}",
+                target=self._database.target,
+                state=self.state(),
+                next="name the application's roles (application_roles in playbook.toml) and make the toolkit's role a "
+                "member of them, so that it can try; then go on (--resume), or lift the freeze (--abort)",
+            )
         return f"{len(results) - len(unseen)} proofs hold" + (f", unknown: {'; '.join(unseen)}" if unseen else "")
 
     def state(self) -> str:
@@ -131,13 +143,15 @@ class ReleasingWrites(Doing):
         return Standing(True, finding.evidence)
 
     def act(self) -> str:
-        if freeze_of(self._database, self.around.plan.id) is None:
+        there = freeze_of(self._database, self.around.plan.id)
+        if there is None:
             raise RollbackError(
                 "This plan has frozen nothing that it could release",
                 target=self._database.target,
                 state=self.state(),
                 next="look at the status of the target",
             )
+        came = came_since(self.around.systems, there) if there.stage is None else {}
         released = release_writes(self._database, self.action.stage, means=_means(self.around))
         finding = look_released(self._database, self.around.plan.id, self.action.stage)
         told = {
@@ -146,12 +160,18 @@ class ReleasingWrites(Doing):
             "gone": [str(each) for each in released.gone],
             "verified": finding.outcome.value,
             "evidence": finding.evidence,
+            "came_while_frozen": came,
         }
         self.around.tell("writes.released", told)
-        return f"{released}; {finding.evidence}"
+        return f"{released}; {finding.evidence}{_came(came)}"
 
     def state(self) -> str:
         return state_of_writes(self.around)
+
+
+def _came(came: dict[str, int]) -> str:
+    said = ", ".join(f"{count} {what}" for what, count in came.items())
+    return f"; although writes were frozen there came {said}: find out from whom" if came else ""
 
 
 def state_of_writes(around: Surroundings) -> str:
