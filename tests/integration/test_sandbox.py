@@ -14,7 +14,8 @@ import pytest
 from toolkit.clock import wait_until
 from toolkit.drill.sandbox import Sandbox, clear_leftovers, running_sandboxes
 from toolkit.drill.state import SandboxOptions
-from toolkit.errors import UsageError
+from toolkit.drill.steady import record_steady_state
+from toolkit.errors import ToolkitError, UsageError
 from toolkit.places import sandbox_home
 from toolkit.playbook import load_playbook
 
@@ -25,6 +26,14 @@ from toolkit.drill.state import SandboxOptions
 with Sandbox.start(sys.argv[1], SandboxOptions(evidence=pathlib.Path(sys.argv[2]), events=50, cases=20), attached=True):
     print("up", flush=True)
     sys.stdin.read()
+"""
+
+STARTER = """
+import sys, pathlib
+from toolkit.drill.sandbox import Sandbox
+from toolkit.drill.state import SandboxOptions
+options = SandboxOptions(evidence=pathlib.Path(sys.argv[2]), events=50, cases=20)
+Sandbox.start(sys.argv[1], options, attached=False, progress=lambda part: print(part, flush=True))
 """
 
 
@@ -127,6 +136,46 @@ def test_a_detached_one_lives_on_until_it_is_stopped(tmp_path: Path) -> None:
         Sandbox.find(name)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_detached_one_whose_start_is_broken_off_does_not_come_up(
+    tmp_path: Path, own_temporary_folder: None, number: signal.Signals
+) -> None:
+    name = f"test-{os.getpid()}-broken-off"
+    argv = [sys.executable, "-c", STARTER, name, str(tmp_path)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as starter:
+        assert starter.stdout and "schema and data\n" in iter(starter.stdout.readline, "")
+        processes = belongings(name)
+        assert processes
+        starter.send_signal(number)
+        starter.wait(20)
+        if number == signal.SIGINT:
+            assert not belongings(name), "it waits for the end of what it began"
+        wait_until_gone(processes)
+        wait_until(lambda: not sandbox_home(name).exists(), within=10, what="the folder to be removed")
+
+
+def test_a_part_that_dies_is_told_with_its_last_words(tmp_path: Path) -> None:
+    name = f"test-{os.getpid()}-dying"
+    with Sandbox.start(name, options(tmp_path), attached=True) as sandbox:
+        sandbox.check()
+        assert sandbox.state.senders_pid is not None
+        (sandbox.home / "senders.log").write_text("senders: The ledger cannot be written: disk is full.\n\n")
+        os.kill(sandbox.state.senders_pid, signal.SIGKILL)
+        told = r"The sandbox's senders ended with -9: senders: The ledger cannot be written: disk is full"
+        with pytest.raises(ToolkitError, match=told):
+            wait_until(sandbox.check, within=10, what="the keeper to notice")
+        wait_until(lambda: measured_nothing(sandbox), within=20, what="a window without requests")
+
+
+def measured_nothing(sandbox: Sandbox) -> bool:
+    """Whether a steady state is refused, because the senders are dead. The first window may hold their last."""
+    try:
+        record_steady_state(sandbox.state, 0.5)
+    except ToolkitError as error:
+        return "The sandbox's senders ended" in str(error)
+    return False
+
+
 def test_its_variables_are_the_playbooks_and_its_files_are_private(tmp_path: Path) -> None:
     name = f"test-{os.getpid()}-private"
     with Sandbox.start(name, options(tmp_path, traffic=False), attached=True) as sandbox:
@@ -143,8 +192,17 @@ def test_its_variables_are_the_playbooks_and_its_files_are_private(tmp_path: Pat
 def test_one_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"test-{os.getpid()}-broken"
     monkeypatch.setenv("PG_BINDIR", str(tmp_path))
-    with pytest.raises(Exception, match="There is no initdb"):
+    with pytest.raises(UsageError, match=r"There is no initdb in .* Next: set PG_BINDIR") as refused:
         Sandbox.start(name, options(tmp_path), attached=True)
+    assert refused.value.exit_code == 2
+    assert not sandbox_home(name).exists() and not belongings(name)
+
+
+def test_one_whose_platform_dies_says_what_killed_it(tmp_path: Path) -> None:
+    name = f"test-{os.getpid()}-platform"
+    (tmp_path / "service.log").mkdir()
+    with pytest.raises(ToolkitError, match=r"did not come up: The sandbox's platform ended with 1: IsADirectoryError"):
+        Sandbox.start(name, options(tmp_path), attached=False)
     assert not sandbox_home(name).exists() and not belongings(name)
 
 

@@ -9,6 +9,7 @@ import pytest
 from toolkit.cli import main
 from toolkit.drill.scenario import scenario_names
 from toolkit.journal import Journal
+from toolkit.places import sandbox_home
 from toolkit.redaction import keep_secret
 
 SOURCE = Path(__file__).parents[2] / "playbook.toml"
@@ -50,6 +51,41 @@ def test_an_unknown_scenario_is_named_with_those_that_are_known(run) -> None:
 )
 def test_wrong_words_exit_with_2(run, words: tuple[str, ...]) -> None:
     assert run(*words)[0] == 2
+
+
+@pytest.mark.parametrize(
+    "words", [("drill", "run", "breaking-migration", "--out", "{out}"), ("sandbox", "start", "--name", "never")]
+)
+def test_bad_input_is_told_before_anything_is_started(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    out = tmp_path / "out"
+    words = tuple(word.format(out=out) for word in words)
+    for seed in ("100000000000000000000", "-1"):
+        code, _, err = run(*words, "--seed", seed)
+        assert code == 2 and f"{seed} is no seed" in err
+    playbook = tmp_path / "playbook.toml"
+    monkeypatch.setenv("TOOLKIT_PLAYBOOK", str(playbook))
+    for content, told in (
+        ("[service", "is not TOML"),
+        (SOURCE.read_text().replace("targets.sandbox", "targets.box"), "There is no target 'sandbox'"),
+    ):
+        playbook.write_text(content)
+        code, _, err = run(*words)
+        assert code == 2 and told in err
+    assert not out.exists() and not sandbox_home("never").exists()
+
+
+def test_a_drill_whose_sandbox_cannot_come_up_leaves_nothing_and_says_what_to_set(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PG_BINDIR", str(tmp_path))
+    monkeypatch.setattr("toolkit.drill.line.warm_up", lambda: None)
+    out = tmp_path / "out"
+    for _ in range(2):
+        code, _, err = run("drill", "run", "breaking-migration", "--out", str(out))
+        assert code == 2 and "There is no initdb" in err and "set PG_BINDIR" in err
+        assert not out.exists()
 
 
 def test_a_folder_that_exists_is_left_alone(run, tmp_path: Path) -> None:

@@ -31,11 +31,11 @@ def start(
 ) -> None:
     """Start a sandbox in the background and print what is needed to use it."""
     from toolkit.drill.sandbox import Sandbox
-    from toolkit.drill.state import SandboxOptions
-    from toolkit.drill.steady import record_steady_state
-    from toolkit.playbook import load_playbook
+    from toolkit.drill.state import SandboxOptions, check_seed
+    from toolkit.drill.steady import expect_target, record_steady_state
 
-    load_playbook()
+    check_seed(seed)
+    expect_target()
     evidence = (REPORTS / "sandboxes" / f"{utc_now():%Y%m%dT%H%M%SZ}-{name}").resolve()
     options = SandboxOptions(
         evidence=evidence, seed=seed, events=events, cases=cases, webhooks_per_s=rate, traffic=traffic

@@ -2,9 +2,9 @@
 
     owner (a drill, or nobody) ──► keeper ──► PostgreSQL · platform ──► deployments · senders · monitor
 
-An attached keeper ends when its owner does, by a closed pipe; a detached one when it is told. All its children are on
-its lifeline, so that `kill -9` of the keeper ends them too; the folder that it then leaves is cleared by the next start
-of any sandbox.
+An attached keeper ends when its owner does, by a closed pipe. A detached one does so, too, while it comes up; then its
+starter lets it go, and it ends when it is told. All its children are on its lifeline, so that `kill -9` of the keeper
+ends them too; the folder that it then leaves is cleared by the next start of any sandbox.
 """
 
 import contextlib
@@ -29,19 +29,22 @@ from toolkit.clock import iso, utc_now, wait_until
 from toolkit.drill.database import BUILDS, ServiceDatabase, create_database, create_roles
 from toolkit.drill.ledger import record_baseline
 from toolkit.drill.schema import MIGRATIONS, migrate_up, seed
-from toolkit.drill.state import SandboxOptions, SandboxState, write_private
+from toolkit.drill.state import SandboxOptions, SandboxState, last_words, write_private
 from toolkit.errors import ToolkitError
 from toolkit.incident import JOURNAL_FILE
-from toolkit.lifeline import Lifeline, spawn, tie
+from toolkit.lifeline import VARIABLE, Lifeline, spawn, tie
 from toolkit.playbook import pg_bindir
+from toolkit.redaction import redact
 from toolkit.server import PostgresServer
 
 LIVE_VERSION = 8
 PLATFORM_WITHIN_S = 30.0
+ONE_ANSWER_WITHIN_S = 2.0
 MONITOR_WITHIN_S = 30.0
 END_WITHIN_S = 8.0
 SUPERVISED_EVERY_S = 0.2
 PROJECT, TEAM = "prj_churn_saver", "team_churn_saver"
+ORDERLY: Mapping[str, tuple[int, ...]] = {"senders": (0,), "monitor": (0, -signal.SIGTERM)}  # the drill ends these two
 
 
 class Keeper:
@@ -52,6 +55,7 @@ class Keeper:
         self.lifeline = Lifeline.create()
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.server: PostgresServer | None = None
+        self.state: SandboxState | None = None
 
     def start(self) -> SandboxState:
         """Everything up, seeded, answering; traffic last."""
@@ -73,6 +77,7 @@ class Keeper:
             say("monitor")
             state.monitor_pid = self._start_monitor(state)
             state.write(self.home)
+        self.state = state
         return state
 
     def _fill(self, database: ServiceDatabase) -> None:
@@ -132,11 +137,13 @@ class Keeper:
 
     def _wait_for_service(self, port: int) -> None:
         def answers() -> bool:
-            if (code := self.children["platform"].poll()) is not None:
-                raise SystemExit(f"the platform ended with {code}; see {self.home / 'platform.log'}")
-            with socket.create_connection(("127.0.0.1", port), timeout=PLATFORM_WITHIN_S) as line:
+            if trouble := self._trouble():
+                raise ToolkitError(trouble)
+            at = ("127.0.0.1", port)  # taken by us: a platform that died still lets itself be connected to
+            with contextlib.suppress(OSError), socket.create_connection(at, timeout=ONE_ANSWER_WITHIN_S) as line:
                 line.sendall(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 return line.recv(12).startswith(b"HTTP/1.1 200")
+            return False
 
         wait_until(answers, within=PLATFORM_WITHIN_S, what="the service to answer")
 
@@ -188,9 +195,8 @@ class Keeper:
             child = self.children["monitor"] = spawn(argv, lifeline=self.lifeline, env=env, stdout=log, stderr=log)
 
         def watches() -> bool:
-            if child.poll() is not None:
-                said = (self.home / "monitor.log").read_text().strip().splitlines()
-                raise ToolkitError(f"The monitor did not start: {said[-1] if said else 'it said nothing'}")
+            if trouble := self._trouble():
+                raise ToolkitError(trouble)
             return (self.options.evidence / JOURNAL_FILE).exists()
 
         wait_until(watches, within=MONITOR_WITHIN_S, what="the monitor to watch")
@@ -214,10 +220,24 @@ class Keeper:
         return child
 
     def supervise(self) -> None:
-        """Start PostgreSQL again when it died, as whoever runs it in production does. It may take several tries."""
+        """Start PostgreSQL again when it died, as whoever runs it in production does. It may take several tries.
+
+        Another part that died is not started again: the state tells of it, with its last words.
+        """
+        if self.state is not None and self.state.trouble is None and (trouble := self._trouble()):
+            self.state.trouble = trouble
+            self.state.write(self.home)
         if self.server is not None and not self.server.running:
             with contextlib.suppress(ToolkitError):
                 self.server.start()
+
+    def _trouble(self) -> str | None:
+        """The first part that ended and should not have; its log dies with the sandbox, so its last words are kept."""
+        for name, child in self.children.items():
+            code = child.poll()
+            if code is not None and code not in ORDERLY.get(name, ()):
+                return f"The sandbox's {name} ended with {code}: {last_words(self.home / f'{name}.log')}"
+        return None
 
     def end(self) -> None:
         """Stop every part and remove the folder. Safe to repeat."""
@@ -243,6 +263,12 @@ def say(phase: str, **more: Any) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
 
 
+def end_unless_let_go() -> None:
+    """Until a detached keeper is let go, by a word on its standard input, it ends with whoever started it."""
+    if not os.read(0, 1):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main() -> None:
     """`python -m toolkit.drill.keeper HOME OPTIONS`: keep a sandbox until the owner hangs up or SIGTERM comes."""
     home, options = Path(sys.argv[1]), SandboxOptions.model_validate_json(sys.argv[2])
@@ -256,7 +282,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     keeper = Keeper(home, options)
-    tie()
+    if VARIABLE in os.environ:
+        tie()
+    else:
+        threading.Thread(target=end_unless_let_go, daemon=True).start()
     try:
         keeper.start()
         up.set()
@@ -264,12 +293,18 @@ def main() -> None:
         while not ended.wait(SUPERVISED_EVERY_S):
             keeper.supervise()
     except Exception as error:
-        said = error.what if isinstance(error, ToolkitError) else f"{type(error).__name__}: {error}"
-        say("failed", failed=said)
+        say("failed", failed=_told(error))
         raise
     finally:
         up.set()
         keeper.end()
+
+
+def _told(error: Exception) -> dict[str, object]:
+    """What the owner raises again."""
+    if isinstance(error, ToolkitError):
+        return {"what": error.what, "next": error.next, "exit_code": error.exit_code}
+    return {"what": redact(f"{type(error).__name__}: {error}"), "next": None, "exit_code": ToolkitError.exit_code}
 
 
 def _listener() -> socket.socket:

@@ -7,6 +7,7 @@ when, is sealed from them. Whatever happens, the traffic is settled, the events 
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
@@ -20,11 +21,11 @@ from toolkit.drill.faults import inject
 from toolkit.drill.ledger import Accounting, account, export_requests, seal
 from toolkit.drill.sandbox import Sandbox
 from toolkit.drill.scenario import Response, Scenario
-from toolkit.drill.score import SCORE_FILE, Score, score_drill
-from toolkit.drill.state import SandboxOptions
-from toolkit.drill.steady import TARGET, record_steady_state
+from toolkit.drill.score import SCORE_FILE, Score, moment_of_fault, score_drill
+from toolkit.drill.state import SandboxOptions, check_seed
+from toolkit.drill.steady import TARGET, expect_target, record_steady_state
 from toolkit.errors import ToolkitError
-from toolkit.incident import FACILITATOR_FILE, Incident
+from toolkit.incident import FACILITATOR_FILE, Incident, State
 from toolkit.journal import Journal
 from toolkit.notebook.kernels import cool_down, warm_up
 from toolkit.notebook.run import run_notebook
@@ -49,11 +50,15 @@ class Drill:
 
     By hand (notebook `10_drill`): `start`, `break_it`, `wait_for_incident`, the functions of 01 to 04, `settle`, the
     post-mortem, `finish`. `run` does the same with the notebooks.
+
+    Raises UsageError for a number that is no seed, and a playbook that is malformed or knows no sandbox.
     """
 
     def __init__(
         self, scenario: Scenario, seed: int, folder: Path, *, keep: bool = False, watch: Watch = lambda _p, _d: None
     ) -> None:
+        check_seed(seed)
+        expect_target()
         self.scenario, self.seed, self.folder, self.keep, self.watch = scenario, seed, folder, keep, watch
         self.phases: dict[str, float] = {}
         self.incident = Incident(folder)
@@ -92,6 +97,7 @@ class Drill:
 
     def _carry_out(self, response: Response) -> None:
         """Run one notebook of the response. One that must be refused and is not stops the line as a failure does."""
+        self._running.check()
         try:
             self._run_notebook(response.notebook, response.parameters)
         except ToolkitError as error:
@@ -113,8 +119,19 @@ class Drill:
             self._stopped(redact(str(error)).strip() or type(error).__name__)
 
     def start(self) -> None:
-        """A sandbox under traffic, with a monitor that watches it; and what is normal, measured and recorded."""
+        """A sandbox under traffic, with a monitor that watches it; and what is normal, measured and recorded.
+
+        Where it does not come to that, nothing is left: neither a sandbox nor the folder.
+        """
         self.folder.mkdir(parents=True)
+        try:
+            self._set_up()
+        except Exception:
+            self._end_sandbox()
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    def _set_up(self) -> None:
         told = {"scenario": self.scenario.name, "seed": self.seed, "target": TARGET}
         self.facilitator.append("drill.started", told, actor="facilitator")
         with self._phase("sandbox"):
@@ -125,7 +142,9 @@ class Drill:
             self.facilitator.append("steady_state.measured", self.steady_state, actor="facilitator")
 
     def break_it(self) -> None:
-        """Put the fault in. Only the facilitator's journal learns of it."""
+        """Put the fault in. Only the facilitator's journal learns of it. ToolkitError after a false alarm."""
+        if self.incident.state is not None:
+            raise _false_alarm()
         with self._phase("fault"):
             faults = [fault.model_dump() for fault in self.scenario.faults]
             self.facilitator.append("fault.begun", {"faults": faults}, actor="facilitator")
@@ -133,20 +152,26 @@ class Drill:
             self.facilitator.append("fault.done", {"faults": done}, actor="facilitator")
 
     def wait_for_incident(self) -> None:
-        """Until the monitor has opened an incident. Raises ToolkitError when it does not, or when the sandbox ended."""
+        """Until the monitor has opened an incident.
+
+        Raises ToolkitError when it does not, when it did before the fault, and when a part of the sandbox ended.
+        """
         within = self.scenario.detect_within_s
 
         def opened() -> bool:
-            if not self._running.state.alive():
-                raise ToolkitError("The sandbox ended by itself", next=f"look into {self.folder}")
+            self._running.check()
             return self.incident.state is not None
 
         with self._phase("detect"):
             wait_until(opened, within=within, what="the monitor to open an incident", every=0.1)
+        begun, found = moment_of_fault(self.folder), self.incident.moment(State.OPEN)
+        if begun and found and found < begun:
+            raise _false_alarm()
 
     def settle(self) -> None:
         """Stop the traffic, let the senders deliver what is left, and account for every event."""
         ledger = self.folder / "ledger.sqlite"
+        self._attempt(self._running.check)  # a part that died spoils the drill, but not the accounting
         with self._phase("settle"):
             self._running.stop_monitor()  # first: the silence that follows is no incident
             self._running.stop_traffic()
@@ -169,13 +194,18 @@ class Drill:
 
     def close(self) -> None:
         """End the sandbox, unless it is to be kept. Safe to repeat."""
+        if not self.keep:
+            self._end_sandbox()
         self._ends.close()
-        if self.sandbox is not None and not self.keep:
-            self.sandbox.stop()
 
     def steady_state_rows(self) -> list[dict[str, object]]:
         """What was normal before anything broke, a figure a row."""
         return [{"figure": name, "before": value} for name, value in self.steady_state.items()]
+
+    def _end_sandbox(self) -> None:
+        self._ends.close()
+        if self.sandbox is not None:
+            self.sandbox.stop()
 
     @property
     def _running(self) -> Sandbox:
@@ -223,6 +253,13 @@ class Drill:
         """The first thing that stopped the line is the one that counts."""
         self.stopped_by = self.stopped_by or why
         self.facilitator.append("drill.stopped", {"why": why}, actor="facilitator")
+
+
+def _false_alarm() -> ToolkitError:
+    return ToolkitError(
+        "An incident was open before anything was broken: a false alarm detects nothing",
+        next="read the incident's journal: see what the monitor took for a signal, and what kept the sandbox busy",
+    )
 
 
 @contextlib.contextmanager

@@ -11,16 +11,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psutil
 from filelock import FileLock
 
 from toolkit.clock import wait_until
-from toolkit.drill.state import SandboxOptions, SandboxState
+from toolkit.drill.state import SandboxOptions, SandboxState, last_words
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.lifeline import VARIABLE, Lifeline, spawn
 from toolkit.places import make_passable, runtime_home, sandbox_home
@@ -52,16 +52,22 @@ class Sandbox:
     ) -> Self:
         """Start one and wait until it answers. `progress` hears what is being started.
 
-        UsageError when one of that name runs already; ToolkitError, with nothing left behind, when it does not come up.
+        UsageError when one of that name runs already, or when it cannot come up as things are set; ToolkitError when
+        it does not come up. Nothing is left behind then, nor after Ctrl-C, nor when this process is killed meanwhile.
         """
         home = sandbox_home(name)
         lifeline = Lifeline.create()
         with FileLock(runtime_home() / "sandboxes.lock"):  # nobody clears away what another is just making
             keeper = _begin(name, home, options, lifeline, attached=attached)
-        _follow(keeper, home, progress)
+        try:
+            _follow(keeper, home, progress)
+        except BaseException:  # Ctrl-C, too: what is half-way up is called off
+            _call_off(keeper, home, lifeline)
+            raise
         state = SandboxState.read(home)
         assert state is not None
         if not attached:
+            _let_go(keeper)
             keeper.returncode = 0  # nobody's child from now on; without this Popen would warn that it still runs
             return cls(state)
         return cls(state, lifeline, keeper)
@@ -86,6 +92,16 @@ class Sandbox:
     def reload(self) -> None:
         """Read the state anew."""
         self.state = SandboxState.read(self.home) or self.state
+
+    def check(self) -> None:
+        """Raises ToolkitError, with the last words, when it has ended or a part of it has that should run."""
+        self.reload()
+        if not self.state.alive():
+            raise ToolkitError("The sandbox ended by itself", next=f"look into {self.evidence}")
+        if self.state.trouble:
+            raise ToolkitError(
+                self.state.trouble, state="the rest of the sandbox runs", next="mend that, then start a fresh sandbox"
+            )
 
     def stop_traffic(self) -> None:
         """No new events; wait until the senders have delivered what they can. Safe to repeat."""
@@ -173,14 +189,30 @@ def _spawn_keeper(
             return spawn(argv, lifeline=lifeline, stdout=subprocess.PIPE, stderr=log)
         unbound = {name: value for name, value in os.environ.items() if name != VARIABLE}
         return subprocess.Popen(
-            argv, env=unbound, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            argv, env=unbound, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
         )
 
 
+def _let_go(keeper: "subprocess.Popen[bytes]") -> None:
+    """A detached one lives on from now."""
+    assert keeper.stdin is not None
+    keeper.stdin.write(b".")
+    keeper.stdin.close()
+
+
+def _call_off(keeper: "subprocess.Popen[bytes]", home: Path, lifeline: Lifeline) -> None:
+    """End a keeper that is half-way up, or at its end already, with all that it has begun."""
+    lifeline.cut()
+    if keeper.stdin is not None:
+        keeper.stdin.close()
+    keeper.wait(STOP_WITHIN_S)
+    shutil.rmtree(home, ignore_errors=True)
+
+
 def _follow(keeper: "subprocess.Popen[bytes]", home: Path, progress: Callable[[str], None]) -> None:
-    """Pass on what the keeper says until it is ready; otherwise say why it is not and leave nothing."""
+    """Pass on what the keeper says until it is ready; otherwise say why it is not."""
     assert keeper.stdout is not None
-    failed = "it said nothing"
+    failed: Mapping[str, Any] = {}
     with keeper.stdout:
         for line in keeper.stdout:
             said = json.loads(line)
@@ -189,5 +221,9 @@ def _follow(keeper: "subprocess.Popen[bytes]", home: Path, progress: Callable[[s
             failed = said.get("failed", failed)
             progress(said["phase"])
     keeper.wait(STOP_WITHIN_S)
-    shutil.rmtree(home, ignore_errors=True)
-    raise ToolkitError(f"The sandbox did not come up: {failed}", state="nothing was left running", next="mend that")
+    kind = UsageError if failed.get("exit_code") == UsageError.exit_code else ToolkitError
+    raise kind(
+        f"The sandbox did not come up: {failed.get('what') or last_words(home / 'keeper.log')}",
+        state="nothing was left running",
+        next=failed.get("next") or "mend that, then repeat the command",
+    )

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import psutil
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from toolkit.errors import UsageError
 
 STATE_FILE = "sandbox.json"
+LARGEST_SEED = 2**31 - 1
 
 
 class SandboxOptions(BaseModel):
@@ -19,7 +22,7 @@ class SandboxOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     evidence: Path
-    seed: int = 1
+    seed: int = Field(1, ge=0, le=LARGEST_SEED)
     events: int = 20_000
     cases: int = 5_000
     traffic: bool = True
@@ -30,7 +33,10 @@ class SandboxOptions(BaseModel):
 
 
 class SandboxState(BaseModel):
-    """A running sandbox: who keeps it, where its parts answer, and the secrets to talk to them."""
+    """A running sandbox: who keeps it, where its parts answer, and the secrets to talk to them.
+
+    `trouble` tells which part ended that should run, and its last words; None while all do.
+    """
 
     name: str
     options: SandboxOptions
@@ -52,6 +58,7 @@ class SandboxState(BaseModel):
     migrations: Path
     backups: Path
     statement_log: Path | None = None
+    trouble: str | None = None
 
     @classmethod
     def of_keeper(cls, name: str, options: SandboxOptions, **parts: Any) -> Self:
@@ -91,6 +98,12 @@ class SandboxState(BaseModel):
         }
 
 
+def check_seed(seed: int) -> None:
+    """UsageError for a number that is no seed."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UsageError(f"{seed} is no seed", state="nothing was done", next=f"use a number from 0 to {LARGEST_SEED}")
+
+
 def is_running(pid: int, started: float) -> bool:
     """Whether the process of that id runs and is the one that started then (ids are used again)."""
     try:
@@ -99,6 +112,15 @@ def is_running(pid: int, started: float) -> bool:
         return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def last_words(log: Path) -> str:
+    """The last line of a log that says something."""
+    try:
+        lines = log.read_text(errors="replace").split("\n")
+    except OSError:
+        lines = []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
 
 def write_private(path: Path, text: str) -> None:

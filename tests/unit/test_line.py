@@ -1,0 +1,44 @@
+"""The line of a drill: what opened before the fault is no detection of it."""
+
+from pathlib import Path
+
+import pytest
+
+from toolkit.drill.line import Drill
+from toolkit.drill.scenario import load_scenario
+from toolkit.errors import ToolkitError
+from toolkit.playbook import Severity
+
+
+class RunningSandbox:
+    """One that lacks nothing."""
+
+    def check(self) -> None: ...
+
+
+@pytest.fixture
+def drill(tmp_path: Path) -> Drill:
+    made = Drill(load_scenario("breaking-migration"), 1, tmp_path)
+    made.sandbox = RunningSandbox()
+    made.incident.record("monitor.started", {}, actor="monitor")
+    return made
+
+
+def test_nothing_is_broken_where_an_incident_is_open_already(drill: Drill) -> None:
+    drill.incident.open(Severity.P1, ["a false alarm"], actor="monitor")
+    with pytest.raises(ToolkitError, match="false alarm detects nothing"):
+        drill.break_it()
+    assert not drill.facilitator.entries()
+
+
+def test_an_alarm_from_before_the_fault_is_no_detection(drill: Drill) -> None:
+    drill.incident.open(Severity.P1, ["a false alarm"], actor="monitor")
+    drill.facilitator.append("fault.begun", {}, actor="facilitator")
+    with pytest.raises(ToolkitError, match="false alarm detects nothing"):
+        drill.wait_for_incident()
+
+
+def test_one_from_after_it_is(drill: Drill) -> None:
+    drill.facilitator.append("fault.begun", {}, actor="facilitator")
+    drill.incident.open(Severity.P1, ["requests fail"], actor="monitor")
+    drill.wait_for_incident()
