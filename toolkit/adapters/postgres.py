@@ -4,7 +4,8 @@ Owns connections (bounded, named, never longer than they must), the server's ide
 the target for what must outlive a lost laptop. It knows nothing of the service's tables.
 
 Reading is in read-only transactions with timeouts on both sides: the server's do not bound a server that is stopped or
-a line that is cut, so the client hangs up by itself when its own deadline has passed.
+a line that is cut, so the client hangs up by itself when its own deadline has passed. And the server ends a transaction
+in which nothing is asked any more: whoever went silent must not leave production locked.
 """
 
 import contextlib
@@ -33,6 +34,11 @@ REFUSED = psycopg.errors.InsufficientPrivilege  # what they may catch inside a t
 CONNECT_WITHIN_S = 3
 READ_WITHIN_MS = 3000
 LOCK_WITHIN_MS = 500
+IDLE_WITHIN_MS = 30_000  # a transaction of ours that asks nothing for so long is ended by the server
+HANG_UP_AFTER_S = 3 * READ_WITHIN_MS / 1000
+# a line that died without a word is noticed by both sides in about 20 s, whatever a statement may take
+_ASKED_AFTER_S, _ASKED_EVERY_S, _ASKED_TIMES = 5, 5, 3
+_SENT_WITHIN_MS = 20_000
 TRANSACTION_POOLER_PORT = "6543"
 
 _TOOLKIT_SCHEMA = """
@@ -113,7 +119,10 @@ class Database:
         With a bound, the whole of it may take three times as long before the client hangs up.
         Raises DatabaseError for whatever the server or the line says.
         """
-        with self._connection(within_ms, LOCK_WITHIN_MS) as conn, _hanging_up(conn, after_s=3 * within_ms / 1000):
+        with (
+            self._connection(within_ms, LOCK_WITHIN_MS, idle_within_ms=3 * within_ms) as conn,
+            _hanging_up(conn, after_s=3 * within_ms / 1000),
+        ):
             conn.read_only = True
             with conn.transaction(force_rollback=True):
                 yield conn
@@ -136,12 +145,14 @@ class Database:
     ) -> Iterator[Connection]:
         """A transaction that commits at the end. Waits for a lock `lock_within_ms` at most; 0 means no bound.
 
+        The server ends it when nothing was asked in it for IDLE_WITHIN_MS; not so where locks are waited for without
+        bound, which is for copies of ours, where nobody waits for us.
         After `hang_up_after_s` seconds (0: never) the client hangs up by itself, as a stopped server never would; it is
         then not known whether a commit that was under way took place.
         Raises DatabaseError for whatever the server or the line says.
         """
         with (
-            self._connection(within_ms, lock_within_ms) as conn,
+            self._connection(within_ms, lock_within_ms, idle_within_ms=IDLE_WITHIN_MS if lock_within_ms else 0) as conn,
             _hanging_up(conn, after_s=hang_up_after_s),
             conn.transaction(),
         ):
@@ -149,15 +160,20 @@ class Database:
 
     def keeping(self) -> contextlib.AbstractContextManager[Connection]:
         """A transaction of the toolkit's own in its schema: short, and bounded on both sides. As `writing`."""
-        return self.writing(within_ms=READ_WITHIN_MS, hang_up_after_s=3 * READ_WITHIN_MS / 1000)
+        return self.writing(within_ms=READ_WITHIN_MS, hang_up_after_s=HANG_UP_AFTER_S)
 
     @contextlib.contextmanager
-    def singly(self, *, within_ms: int = 0, lock_within_ms: int = LOCK_WITHIN_MS) -> Iterator[Connection]:
+    def singly(
+        self, *, within_ms: int = 0, lock_within_ms: int = LOCK_WITHIN_MS, hang_up_after_s: float = 0
+    ) -> Iterator[Connection]:
         """A connection on which each statement is a transaction of its own: for what cannot run in one.
 
         Bounds as in `writing`. Raises DatabaseError for whatever the server or the line says.
         """
-        with self._connection(within_ms, lock_within_ms) as conn:
+        with (
+            self._connection(within_ms, lock_within_ms, idle_within_ms=IDLE_WITHIN_MS) as conn,
+            _hanging_up(conn, after_s=hang_up_after_s),
+        ):
             conn.autocommit = True
             yield conn
 
@@ -167,8 +183,12 @@ class Database:
         return Database(url, target=self.target, application_name=self.application_name)
 
     @contextlib.contextmanager
-    def _connection(self, within_ms: int, lock_within_ms: int) -> Iterator[Connection]:
-        options = f"-c statement_timeout={within_ms} -c lock_timeout={lock_within_ms} -c timezone=UTC"
+    def _connection(self, within_ms: int, lock_within_ms: int, *, idle_within_ms: int) -> Iterator[Connection]:
+        bounds = {"statement_timeout": within_ms, "lock_timeout": lock_within_ms}
+        bounds |= {"idle_in_transaction_session_timeout": idle_within_ms}
+        bounds |= {"tcp_keepalives_idle": _ASKED_AFTER_S, "tcp_keepalives_interval": _ASKED_EVERY_S}
+        bounds |= {"tcp_keepalives_count": _ASKED_TIMES}
+        options = " ".join(f"-c {name}={value}" for name, value in bounds.items()) + " -c timezone=UTC"
         try:
             with psycopg.connect(
                 self._url.get_secret_value(),
@@ -176,6 +196,10 @@ class Database:
                 connect_timeout=CONNECT_WITHIN_S,
                 options=None if self.pooled else options,
                 prepare_threshold=None if self.pooled else 5,
+                tcp_user_timeout=_SENT_WITHIN_MS,
+                keepalives_idle=_ASKED_AFTER_S,
+                keepalives_interval=_ASKED_EVERY_S,
+                keepalives_count=_ASKED_TIMES,
             ) as conn:
                 yield conn
         except psycopg.Error as error:

@@ -1,0 +1,49 @@
+"""A client or a line that falls silent leaves production neither locked nor waiting for ever."""
+
+import time
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from toolkit.adapters import postgres
+from toolkit.adapters.postgres import Database
+from toolkit.clock import wait_until
+from toolkit.drill.database import ServiceDatabase
+from toolkit.errors import DatabaseError
+
+
+@pytest.fixture
+def database(churn_database: ServiceDatabase) -> Database:
+    return Database(SecretStr(churn_database.toolkit_url), target="sandbox", application_name="silent")
+
+
+def test_the_server_ends_a_transaction_in_which_nothing_is_asked_any_more(
+    database: Database, churn_database: ServiceDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "IDLE_WITHIN_MS", 300)
+    held = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711"
+    with (
+        psycopg.connect(churn_database.admin_url, autocommit=True) as admin,
+        pytest.raises(DatabaseError),
+        database.writing() as conn,
+    ):
+        conn.execute("SELECT pg_advisory_xact_lock(4711)")
+        assert admin.execute(held).fetchone() is not None
+        wait_until(lambda: admin.execute(held).fetchone() is None, within=10, what="the lock to be given back")
+        conn.execute("SELECT 1")
+
+
+def test_a_snapshot_that_others_work_from_is_left_alone(database: Database) -> None:
+    with database.reading(within_ms=0) as conn:
+        assert conn.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("0",)
+    with database.reading() as conn:
+        assert conn.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("9s",)
+        assert conn.execute("SHOW tcp_keepalives_idle").fetchone() == ("5",)
+
+
+def test_a_statement_by_itself_has_a_deadline_of_the_client_too(database: Database) -> None:
+    began = time.monotonic()
+    with pytest.raises(DatabaseError), database.singly(hang_up_after_s=0.3) as conn:
+        conn.execute("SELECT pg_sleep(60)")
+    assert time.monotonic() - began < 20
