@@ -21,7 +21,7 @@ from stand_in import StandIn
 from toolkit.checks import Outcome
 from toolkit.clock import wait_until
 from toolkit.drill.database import ServiceDatabase, create_database
-from toolkit.errors import BackupError, DatabaseError, ToolkitError
+from toolkit.errors import BackupError, DatabaseError, ToolkitError, UnverifiedError
 from toolkit.incident import Incident
 from toolkit.rollback.backup import Backup, emergency_backup, inspect_backup, make_backup, read_backup
 from toolkit.rollback.backup.conditions import compression_for
@@ -211,6 +211,8 @@ class TestForPeople:
         assert not rig.entries("backup.begun") and not (rig.incident.folder / "backup").exists()
         made = backup.make(execute=True)
         assert made.verdict == "The backup is readable and complete."
+        for each in (dry, made):
+            each.require_complete()
         assert {check.outcome for check in made.inspect()} == {Outcome.PASS}
         assert {"what": "table events", "how much": "300 rows"} in made.rows()
         assert emergency_backup(rig.systems, rig.incident, actor="tester").folder.name == "backup-2"
@@ -224,6 +226,12 @@ class TestForPeople:
         assert made.verdict.startswith("The backup is readable, but not complete: deployments:")
         assert list(made.backup.manifest.unread) == ["deployments.json"]
         assert made.backup.manifest.environment_names is None
+        with pytest.raises(UnverifiedError, match=r"not complete: deployments: .*accept_incomplete"):
+            made.require_complete()
+        made.require_complete(accept="the platform is down, the database is what we must save")
+        decided = rig.incident.latest("decision.made")
+        assert decided.data["what"].startswith("go on with an incomplete backup: deployments:")
+        assert decided.data["why"].startswith("the platform is down") and decided.data["by"] == "tester"
 
     def test_a_critical_table_that_is_not_there_is_told(self, rig: Rig) -> None:
         rig.query("DROP TABLE creator_settings; DROP SCHEMA pgboss CASCADE")
@@ -232,6 +240,15 @@ class TestForPeople:
         made = backup.make(execute=True)
         assert made.backup.manifest.missing == ("schema pgboss", "table creator_settings")
         assert "not complete: completeness: not there when it was made: schema pgboss" in made.verdict
+        with pytest.raises(BackupError, match="schema pgboss"):
+            made.require_complete()
+
+    def test_no_reason_is_good_enough_for_one_that_cannot_be_read(self, rig: Rig) -> None:
+        made = emergency_backup(rig.systems, rig.incident, actor="tester").make(execute=True)
+        next((made.backup.folder / "database").glob("*.dat")).unlink()
+        with pytest.raises(BackupError, match="NOT usable"):
+            made.require_complete(accept="whatever")
+        assert not rig.entries("decision.made")
 
 
 class TestRefusing:

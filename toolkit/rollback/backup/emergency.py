@@ -7,6 +7,7 @@ backup. It is readable by its owner alone, for it holds production data; it hold
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from toolkit.adapters.postgres import ServerIdentity
 from toolkit.adapters.systems import Systems
 from toolkit.checks import CheckResult, Outcome
 from toolkit.clock import utc_now
-from toolkit.errors import BackupError, ToolkitError
+from toolkit.errors import BackupError, ToolkitError, UnverifiedError
 from toolkit.incident import Incident
 from toolkit.playbook import pg_bindir
 from toolkit.rollback.backup.aside import free_bytes, keep_private, written_aside
@@ -73,7 +74,7 @@ def make_backup(
     conditions = condition_checks(systems, folder, tools, _assessed_server(incident))
     if unmet := [each for each in conditions if each.outcome is Outcome.FAIL]:
         raise BackupError(
-            f"No backup was begun: {'; '.join(f'{each.name}: {each.evidence}' for each in unmet)}",
+            f"No backup was begun: {_named(unmet)}",
             target=systems.target.name,
             state="nothing was written",
             next="put that right, then repeat the command",
@@ -146,8 +147,9 @@ class EmergencyBackup:
     def make(self, *, execute: bool) -> "MadeBackup":
         """Make it; without `execute` nothing is made. Raises as `make_backup`."""
         if not execute:
-            return MadeBackup(None)
-        return MadeBackup(make_backup(self._systems, self.folder, incident=self._incident, actor=self._actor))
+            return MadeBackup(None, self._incident, self._actor)
+        made = make_backup(self._systems, self.folder, incident=self._incident, actor=self._actor)
+        return MadeBackup(made, self._incident, self._actor)
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,8 @@ class MadeBackup:
     """What came of it, for people. `backup` None: it was a dry run."""
 
     backup: Backup | None
+    incident: Incident
+    actor: str
 
     def rows(self) -> list[dict[str, str]]:
         """What is in it, a line each."""
@@ -177,20 +181,51 @@ class MadeBackup:
         return [{"what": what, "how much": text} for what, text in lines.items()]
 
     def inspect(self) -> list[CheckResult]:
-        """Look at it again, as it lies on the disk: every file is read. [] after a dry run."""
+        """Look at it again, as it lies on the disk: every file is read, once. [] after a dry run."""
+        return self._results
+
+    @cached_property
+    def _results(self) -> list[CheckResult]:
         return inspect_backup(self.backup.folder, self.backup.manifest.server) if self.backup else []
+
+    @property
+    def _wrong(self) -> list[CheckResult]:
+        return [each for each in self._results if each.outcome is not Outcome.PASS]
 
     @property
     def verdict(self) -> str:
         """One sentence. Without it nothing should be rolled back."""
         if self.backup is None:
             return "No backup was made: this was a dry run."
-        wrong = [each for each in self.inspect() if each.outcome is not Outcome.PASS]
-        if not wrong:
+        if not self._wrong:
             return "The backup is readable and complete."
-        usable = not any(each.name in NEEDED for each in wrong)
-        told = "; ".join(f"{each.name}: {each.evidence}" for each in wrong)
-        return f"The backup is {'readable, but not complete' if usable else 'NOT usable'}: {told}."
+        usable = not any(each.name in NEEDED for each in self._wrong)
+        return f"The backup is {'readable, but not complete' if usable else 'NOT usable'}: {_named(self._wrong)}."
+
+    def require_complete(self, accept: str = "") -> None:
+        """Stop here unless it is readable and complete; after a dry run there is nothing to require.
+
+        `accept`: why somebody goes on although something beside the database's rows is missing; it is journaled as
+        their decision. Raises BackupError where a check failed, UnverifiedError where one is unknown.
+        """
+        if not self._wrong:
+            return
+        usable = not any(each.name in NEEDED for each in self._wrong)
+        if usable and accept:
+            what = f"go on with an incomplete backup: {_named(self._wrong)}"
+            self.incident.record("decision.made", {"what": what, "why": accept, "by": self.actor}, actor=self.actor)
+            return
+        failed = any(each.outcome is Outcome.FAIL for each in self._wrong)
+        raise (BackupError if failed else UnverifiedError)(
+            self.verdict,
+            state="it is kept as it is; nothing was rolled back",
+            next="mend what is missing and make another"
+            + ("; or, where that cannot be, give the reason for going on without it (accept_incomplete)" * usable),
+        )
+
+
+def _named(results: Sequence[CheckResult]) -> str:
+    return "; ".join(f"{each.name}: {each.evidence}" for each in results)
 
 
 def emergency_backup(systems: Systems, incident: Incident, *, actor: str) -> EmergencyBackup:
@@ -231,7 +266,7 @@ def _require_whole(folder: Path, results: Sequence[CheckResult]) -> None:
     wrong = [each for each in results if each.name in NEEDED and each.outcome is not Outcome.PASS]
     if wrong:
         raise BackupError(
-            f"{folder} is no usable backup: {'; '.join(f'{each.name}: {each.evidence}' for each in wrong)}",
+            f"{folder} is no usable backup: {_named(wrong)}",
             state="nothing was changed",
             next="use another backup, or make a new one",
         )
