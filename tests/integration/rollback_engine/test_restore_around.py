@@ -49,6 +49,9 @@ FROM pg_default_acl JOIN pg_namespace ON pg_namespace.oid = defaclnamespace
 WHERE nspname = 'public'
 ORDER BY 1, 2, 3
 """
+PUBLISHED = """
+SELECT pubname, schemaname, tablename, attnames::text[], rowfilter FROM pg_publication_tables ORDER BY 1, 2, 3
+"""
 SINCE = "INSERT INTO owners VALUES (7, 'new', ''); INSERT INTO audit.log (owner, word) VALUES (7, 'acknowledged')"
 
 
@@ -249,3 +252,58 @@ def test_only_who_holds_a_lock_is_ended_and_never_a_superuser(rig: RestoreRig) -
             report.execute("SELECT 1")
     told = [data for kind, data in rig.told if kind == "step.blockers_ended"]
     assert "it is a superuser's" in [each["why"] for data in told for each in data["spared"]]
+
+
+class TestPublications:
+    """They publish what they did, of the restored tables, and nothing that they hid."""
+
+    def test_of_tables_and_of_whole_schemas(self, rig: RestoreRig) -> None:
+        rig.query("CREATE PUBLICATION whole FOR TABLES IN SCHEMA public, pgboss")
+        rig.query("CREATE PUBLICATION part FOR TABLE owners (id, name) WHERE (id > 2), pets")
+        rig.query(
+            "CREATE PUBLICATION late; ALTER PUBLICATION part OWNER TO toolkit; ALTER PUBLICATION late OWNER TO toolkit"
+        )
+        chosen = way_of(rig)
+        assert (chosen.way, sum("its subscribers must be copied anew" in each for each in chosen.warnings)) == (
+            "schemas",
+            2,
+        )
+        rig.beside("schemas").act()
+        before = rig.query(PUBLISHED)
+        rig.query(
+            """
+            SET ROLE churn_owner; ALTER TABLE owners ADD COLUMN extra int; RESET ROLE;
+            ALTER PUBLICATION late ADD TABLE owners (id, extra), pets (id) WHERE (name <> 'x')
+            """
+        )
+        rig.query("INSERT INTO loose VALUES ('c'), ('a')")
+        rig.swap("schemas").act()
+        late = [row for row in rig.query(PUBLISHED) if row[0] == "late"]
+        assert [row for row in rig.query(PUBLISHED) if row[0] != "late"] == before
+        assert late == [
+            ("late", "public", "owners", ["id"], None),
+            ("late", "public", "pets", ["id"], "(name <> 'x'::text)"),
+        ]
+        assert rig.query("SELECT word FROM loose ORDER BY 1") == [("a",), ("a",), ("b",), ("c",)]
+
+    def test_a_filter_that_cannot_be_kept_publishes_nothing(self, rig: RestoreRig) -> None:
+        rig.query("SET ROLE churn_owner; ALTER TABLE owners ADD COLUMN hidden bool; RESET ROLE;")
+        rig.query(
+            "CREATE PUBLICATION part FOR TABLE owners WHERE (hidden IS FALSE); ALTER PUBLICATION part OWNER TO toolkit"
+        )
+        rig.beside("schemas").act()
+        rig.swap("schemas").act()
+        assert rig.query("SELECT * FROM pg_publication_tables") == []
+        assert "does not publish public.owners" in str(rig.query("SELECT told ->> 'unpublished' FROM toolkit.swap"))
+
+    @pytest.mark.parametrize("way", ["schemas", "reload"])
+    def test_of_all_tables_one_of_them_without_a_replica_identity(self, rig: RestoreRig, way: Way) -> None:
+        rig.query("CREATE PUBLICATION everything FOR ALL TABLES")
+        assert any("the copy's beside production too" in each for each in way_of(rig).warnings)
+        rig.damage = (*rig.damage, Damage("loose", verb="inserted", xids=("1",)))
+        rig.beside(way).act()
+        rig.query("INSERT INTO loose VALUES ('c')")
+        rig.swap(way).act()
+        assert rig.query(RIGHT) == [(0,)]
+        assert rig.query("SELECT word FROM loose ORDER BY 1") == [("a",), ("b",), ("c",)]
+        assert rig.query("SELECT relreplident FROM pg_class WHERE oid = 'public.loose'::regclass") == [("d",)]

@@ -1,7 +1,8 @@
 """Writing what a merge found into the restored tables: deletions, changes in turns, insertions; nothing fires twice.
 
 Inside the caller's transaction, on tables that nobody else sees yet. User triggers are off meanwhile, foreign keys are
-looked at in the end, both one by one and given back exactly as they were.
+looked at in the end, and a published table without a replica identity has one; all of it one by one, and given back
+exactly as it was.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,8 +16,10 @@ _ENABLE = {"O": sql.SQL("ENABLE"), "A": sql.SQL("ENABLE ALWAYS"), "R": sql.SQL("
 
 @contextmanager
 def undisturbed(conn: Connection, schemas: Sequence[str]) -> Iterator[None]:
-    """Within it no user trigger of these schemas fires; foreign keys among them wait and are checked at its end."""
-    triggers, keys = _triggers(conn, schemas), _keys_at_once(conn, schemas)
+    """Within it no user trigger of these schemas fires; foreign keys among them wait and are checked at its end. Every
+    table can be changed and deleted from, published or not."""
+    triggers, keys, bare = _triggers(conn, schemas), _keys_at_once(conn, schemas), unidentified(conn, schemas)
+    identify(conn, bare)
     for table, name, _ in triggers:
         conn.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER {}").format(table, sql.Identifier(name)))
     for table, key in keys:
@@ -28,6 +31,42 @@ def undisturbed(conn: Connection, schemas: Sequence[str]) -> Iterator[None]:
     for table, name, state in triggers:
         enable = sql.SQL("ALTER TABLE {} {} TRIGGER {}")
         conn.execute(enable.format(table, _ENABLE[state], sql.Identifier(name)))
+    identify_no_more(conn, bare)
+
+
+def unidentified(conn: Connection, schemas: Sequence[str]) -> list[tuple[tuple[str, str], bool]]:
+    """Tables of these schemas that have no replica identity, while something publishes changes or deletions: from such
+    a table the server refuses to delete even no row. And whether it is so by default, or because somebody said so."""
+    rows = conn.execute(
+        """
+        SELECT nspname, relname, relreplident = 'd'
+        FROM pg_class
+        JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE nspname = ANY (%(schemas)s) AND relkind = 'r' AND relpersistence = 'p'
+          AND relreplident <> 'f'
+          AND NOT EXISTS (
+              SELECT FROM pg_index
+              WHERE indrelid = pg_class.oid AND indisvalid
+                AND (relreplident = 'd' AND indisprimary OR relreplident = 'i' AND indisreplident))
+          AND EXISTS (SELECT FROM pg_publication WHERE pubupdate OR pubdelete)
+        ORDER BY 1, 2
+        """,
+        {"schemas": list(schemas)},
+    ).fetchall()
+    return [((schema, table), default) for schema, table, default in rows]
+
+
+def identify(conn: Connection, bare: Sequence[tuple[tuple[str, str], bool]]) -> None:
+    """Let the whole row identify it."""
+    for table, _ in bare:
+        conn.execute(sql.SQL("ALTER TABLE {} REPLICA IDENTITY FULL").format(sql.Identifier(*table)))
+
+
+def identify_no_more(conn: Connection, bare: Sequence[tuple[tuple[str, str], bool]]) -> None:
+    """The inverse."""
+    for table, default in bare:
+        was = sql.SQL("DEFAULT" if default else "NOTHING")
+        conn.execute(sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(sql.Identifier(*table), was))
 
 
 @contextmanager

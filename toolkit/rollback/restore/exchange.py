@@ -2,8 +2,8 @@
 transaction, which must hold the tables' locks.
 
 A schema is renamed where it is wholly ours. Where an extension's objects live in it, which only a superuser may move,
-or where the schema's owner is not us, its objects move one by one, and the schema itself, with its rights and default
-privileges, stays where it is.
+where the schema's owner is not us, or where a publication names the schema, which only a superuser may change, its
+objects move one by one, and the schema itself, with its rights and default privileges, stays where it is.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from toolkit.adapters.postgres import Connection, sql
 from toolkit.errors import RollbackError
 from toolkit.rollback.relations import relations
+from toolkit.rollback.restore.publications import LISTS_SINCE
 
 # routines first, while the types in their arguments still have the names by which they are found;
 # what moves by itself takes along what belongs to it: indexes, owned sequences, row types, constraints, triggers
@@ -183,7 +184,18 @@ def _moves_whole(conn: Connection, schema: str) -> bool:
     ).fetchone()
     if row is None:
         raise RollbackError(f"There is no schema {schema}", state="nothing was changed", next="plan again")
-    return bool(row[0])
+    return bool(row[0]) and not _is_published(conn, schema)
+
+
+def _is_published(conn: Connection, schema: str) -> bool:
+    """Whether a publication names the schema itself."""
+    if conn.info.server_version < LISTS_SINCE:
+        return False
+    row = conn.execute(
+        "SELECT EXISTS (SELECT FROM pg_publication_namespace WHERE pnnspid = to_regnamespace(quote_ident(%(schema)s)))",
+        {"schema": schema},
+    ).fetchone()
+    return row == (True,)
 
 
 def _rename(conn: Connection, schema: str, name: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from toolkit.adapters.postgres import Connection, sql
 from toolkit.adapters.readings import split_name
 from toolkit.errors import RollbackError
+from toolkit.rollback.merge.applying import identify, identify_no_more, unidentified
 from toolkit.rollback.plan import SwapIn
 from toolkit.rollback.relations import relations
 from toolkit.rollback.restore.dragged import acting_keys, keep_dragged, lock_dragged, require_keyed
@@ -208,7 +209,11 @@ def _value(column: Column) -> sql.Composable:
 
 @contextmanager
 def _without_triggers(conn: Connection, tables: Sequence[Reloaded]) -> Iterator[None]:
-    """Within it the application's triggers do not fire: what they did is in the rows already."""
+    """Within it the application's triggers do not fire: what they did is in the rows already. A published table without
+    a replica identity has one."""
+    names = {(table.schema, table.name) for table in tables}
+    bare = [each for each in unidentified(conn, sorted({schema for schema, _ in names})) if each[0] in names]
+    identify(conn, bare)
     fired = [(table, name) for table in tables for name in _triggers(conn, table)]
     for table, name in fired:
         statement = sql.SQL("ALTER TABLE {} DISABLE TRIGGER {}")
@@ -219,6 +224,7 @@ def _without_triggers(conn: Connection, tables: Sequence[Reloaded]) -> Iterator[
     for table, name in fired:
         statement = sql.SQL("ALTER TABLE {} ENABLE TRIGGER {}")
         conn.execute(statement.format(sql.Identifier(table.schema, table.name), sql.Identifier(name)))
+    identify_no_more(conn, bare)
 
 
 def _triggers(conn: Connection, table: Reloaded) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from toolkit.adapters.postgres import Connection
 from toolkit.rollback.restore.other_schemas import outside_schemas
+from toolkit.rollback.restore.publications import LISTS_SINCE
 from toolkit.verify.fingerprints import OWN_SCHEMA
 
 # objects of one schema that depend on objects of another, each by the schema in which it stands
@@ -73,14 +74,26 @@ WHERE nspname = ANY (%(schemas)s)
 ORDER BY nspname
 """
 
+# one that names tables must be changed; one of a whole schema or of all tables follows by itself
 _PUBLICATIONS = """
-SELECT DISTINCT pubname, pg_has_role(pubowner, 'USAGE')
+SELECT pubname, pg_has_role(pubowner, 'USAGE'), false
 FROM pg_publication
-JOIN pg_publication_rel ON prpubid = pg_publication.oid
-JOIN pg_class ON pg_class.oid = prrelid
-JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE EXISTS (
+    SELECT
+    FROM pg_publication_rel
+    JOIN pg_class ON pg_class.oid = prrelid
+    JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE prpubid = pg_publication.oid AND nspname = ANY (%(schemas)s))
+UNION ALL
+SELECT pubname, true, true FROM pg_publication WHERE puballtables
+"""
+
+_PUBLICATIONS_OF_SCHEMAS = """
+SELECT DISTINCT pubname, true, false
+FROM pg_publication
+JOIN pg_publication_namespace ON pnpubid = pg_publication.oid
+JOIN pg_namespace ON pg_namespace.oid = pnnspid
 WHERE nspname = ANY (%(schemas)s)
-ORDER BY 1
 """
 
 _SERVER = """
@@ -130,7 +143,7 @@ class Survey:
 
     `may_create_database`, `owns_database`, `may_create_schema`, `reaches_maintenance`: what our role may do.
     `publications`: by name, whether we may change them. `superusers`: sessions of theirs, which we cannot end.
-    `outside`: what belongs to the database and to none of its schemas.
+    `everywhere`: those of all tables. `outside`: what belongs to the database and to none of its schemas.
     """
 
     schemas: tuple[SchemaSurvey, ...]
@@ -144,6 +157,7 @@ class Survey:
     superusers: int
     slots: int
     outside: tuple[str, ...] = ()
+    everywhere: tuple[str, ...] = ()
 
     @property
     def enum_columns(self) -> int:
@@ -165,6 +179,9 @@ def survey_schemas(conn: Connection, schemas: Sequence[str]) -> Survey:
         wanted | {"own": OWN_SCHEMA},
     ).fetchall()
     hanging = [Hanging(*row) for row in conn.execute(_HANGING, wanted).fetchall()]
+    published = conn.execute(_PUBLICATIONS, wanted).fetchall()
+    if conn.info.server_version >= LISTS_SINCE:
+        published += conn.execute(_PUBLICATIONS_OF_SCHEMAS, wanted).fetchall()
     server = conn.execute(_SERVER).fetchone()
     assert server is not None
     return Survey(
@@ -174,7 +191,10 @@ def survey_schemas(conn: Connection, schemas: Sequence[str]) -> Survey:
         ),
         others=tuple(row[0] for row in others),
         hanging=tuple(each for each in hanging if not each.schema.startswith(("restored_", "damaged_"))),
-        publications=tuple((row[0], row[1]) for row in conn.execute(_PUBLICATIONS, wanted)),
+        publications=tuple(
+            (name, all(ours for other, ours, _ in published if other == name))
+            for name in sorted({row[0] for row in published})
+        ),
         may_create_database=server[0],
         owns_database=server[1],
         may_create_schema=server[2],
@@ -182,4 +202,5 @@ def survey_schemas(conn: Connection, schemas: Sequence[str]) -> Survey:
         superusers=server[4],
         slots=server[5],
         outside=tuple(outside_schemas(conn)),
+        everywhere=tuple(name for name, _, everywhere in published if everywhere),
     )

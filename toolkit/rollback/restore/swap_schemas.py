@@ -45,9 +45,9 @@ def swap_schemas(
     merged = carry(conn, around, action.damage, {p.live: p.damaged for p in places}, {p.live: p.live for p in places})
     advance_sequences(conn, places)
     taken = [line for place in places for line in carry_over(conn, place.live, rights[place.live])]
-    repoint(conn, published, {place.damaged: place.live for place in places})
+    unpublished = repoint(conn, published, {place.damaged: place.live for place in places})
     reapply(conn)
-    told = {"merged": merged.to_json(), "rights": taken}
+    told = {"merged": merged.to_json(), "rights": taken, "unpublished": unpublished}
     counts = _with(counted, merged)
     swapped = Swapped(restored.mark, restored.source, "schemas", "done", restored.schemas, counts, told)
     keep_swap(conn, swapped)

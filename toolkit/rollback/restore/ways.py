@@ -95,6 +95,10 @@ def _before(name: Way, way: Way) -> bool:
 
 
 def _warnings(way: Way, survey: Survey, covered: Collection[str]) -> list[str]:
+    copied = [
+        f"Publication {name} publishes every table, the copy's beside production too: subscribers that lack those stop."
+        for name in survey.everywhere
+    ]
     if way == "schemas":
         found = [
             f"Publication {name} follows to the restored tables: its subscribers must be copied anew."
@@ -105,7 +109,7 @@ def _warnings(way: Way, survey: Survey, covered: Collection[str]) -> list[str]:
                 f"{survey.enum_columns} columns have enum types: prepared statements of open connections that name "
                 "them fail until the pools are recycled."
             )
-        return found
+        return [*copied, *found]
     if way == "databases":
         extensions = sorted({name for each in survey.schemas for name in each.extensions})
         told = f" Extensions must be creatable by our role: {', '.join(extensions)}." if extensions else ""
@@ -113,7 +117,7 @@ def _warnings(way: Way, survey: Survey, covered: Collection[str]) -> list[str]:
         if others := [name for name in survey.others if name not in covered]:
             found.append(f"The source does not hold {', '.join(others[:_TOLD])}: they come from the live database.")
         return found
-    return ["The schema stays as it is: only rows of the damaged tables are put back."]
+    return [*copied, "The schema stays as it is: only rows of the damaged tables are put back."]
 
 
 _SAID: dict[Way, str] = {
