@@ -54,6 +54,13 @@ def test_a_condition_that_cannot_be_read_is_every_row_and_said(text: str) -> Non
     assert any("which rows" in each for each in found.unread)
 
 
+def test_a_value_of_another_table_is_not_read_as_one_of_this() -> None:
+    text = "UPDATE item i SET a = m.new, b = 'x' FROM (VALUES (1, 2)) AS m (old, new) WHERE i.a = m.old"
+    (found,) = touched_by(statements(text))
+    assert found.damage == Damage("item", ("a", "b"), written=(("b", "'x'"),))
+    assert found.unread[0] == "what it writes into a" and not found.damage.is_told
+
+
 def test_a_value_that_cannot_be_read_is_said() -> None:
     (found,) = touched_by(statements("UPDATE item SET a = (SELECT max(x) FROM other), b = 1"))
     assert (found.damage.columns, found.damage.written) == (("a", "b"), (("b", "1"),))

@@ -4,12 +4,20 @@ Owns the words. Without `--execute` a plan is shown, nothing is done, and the co
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from toolkit.cli.options import Json, examples
-from toolkit.cli.rolling_back import Asked, abort_rollback, back_up_only, resume_rollback, roll_back, show_status
+from toolkit.cli.restore_words import Restoring
+from toolkit.cli.rolling_back import (
+    Asked,
+    abort_rollback,
+    back_up_only,
+    resume_rollback,
+    roll_back,
+    show_status,
+)
 
 TargetName = Annotated[str, typer.Option("--target", help="A target of the playbook; without it, TOOLKIT_TARGET.")]
 DatabaseUrlEnv = Annotated[
@@ -33,12 +41,27 @@ Breach = Annotated[
     str, typer.Option("--breach", help="A security breach, in a sentence: all other sessions are ended.")
 ]
 
+Damage = Annotated[
+    Path | None,
+    typer.Option("--damage", help="The restore's file: what is damage. A dry run writes it where there is none."),
+]
+DamagedAt = Annotated[str, typer.Option("--damaged-at", help="When the damage began, as 2026-11-25T12:00Z.")]
+RestoreWay = Annotated[
+    Literal["schemas", "databases", "reload"] | None,
+    typer.Option("--way", help="How the copy comes in; without it, the first that fits."),
+]
+Freeze = Annotated[bool, typer.Option("--freeze", help="Writes stay stopped for the whole of a restore.")]
+WantedVersion = Annotated[
+    int | None, typer.Option("--wanted-version", min=1, help="The schema that a restore ends at; else the last stable.")
+]
+
 EMERGENCY_EXAMPLES = examples(
     "emergency-rollback --status-only --target sandbox",
     "emergency-rollback --last-stable --target sandbox",
     "emergency-rollback --migration-target=8 --target sandbox --execute",
     "emergency-rollback --app-rollback --target sandbox --execute",
     "emergency-rollback --backup-restore=newest --target sandbox --execute",
+    "emergency-rollback --backup-restore=newest --damage damage.json --target sandbox",
     "emergency-rollback --full-emergency --target production --execute --confirm churn-saver",
     "emergency-rollback --resume --target sandbox --execute",
     "toolkit rollback --status-only --target sandbox",
@@ -74,6 +97,11 @@ def emergency_rollback(
     operator: Operator = "responder",
     deployment: Deployment = "",
     breach: Breach = "",
+    damage: Damage = None,
+    damaged_at: DamagedAt = "",
+    way: RestoreWay = None,
+    freeze: Freeze = False,
+    wanted_version: WantedVersion = None,
     execute: Execute = False,
     confirm: Confirm = "",
     no_rehearsal: NoRehearsal = "",
@@ -100,12 +128,13 @@ def emergency_rollback(
         end_blockers=end_blockers,
         json=json,
     )
+    restoring = Restoring(damage, damaged_at, way, freeze, wanted_version)
     actions = {
         "--status-only": status_only,
         "--migration-target": migration_target is not None,
         "--last-stable": last_stable,
         "--app-rollback": app_rollback is not None,
-        "--backup-restore": backup_restore is not None,
+        "--backup-restore": backup_restore is not None and not full_emergency,  # there it says which
         "--full-emergency": full_emergency,
         "--backup-only": backup_only,
         "--resume": resume,
@@ -127,9 +156,10 @@ def emergency_rollback(
         case "--app-rollback":
             roll_back(asked, deployment=app_rollback or "previous")
         case "--backup-restore":
-            roll_back(asked, backup_restore=backup_restore or "newest")
+            roll_back(asked, restoring, backup_restore=backup_restore or "newest")
         case "--full-emergency":
-            roll_back(asked, full_emergency=True, deployment=deployment, breach=breach)
+            named = {"backup_restore": backup_restore or "newest"} if backup_restore is not None else {}
+            roll_back(asked, restoring, full_emergency=True, deployment=deployment, breach=breach, **named)
 
 
 def _one(actions: dict[str, bool]) -> str:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from toolkit.cli.options import REPORTS, print_json
+from toolkit.cli.restore_words import AS_PROPOSED, Restoring
 from toolkit.cli.rollback_display import Progress, show_rows
 from toolkit.clock import utc_now
 
@@ -84,16 +85,17 @@ def back_up_only(asked: Asked) -> None:
             _say_how(asked, "--backup-only")
 
 
-def roll_back(asked: Asked, **wish: Any) -> None:
+def roll_back(asked: Asked, restoring: Restoring = AS_PROPOSED, **wish: Any) -> None:
     """Plan it, show it, and with --execute do it. Exit code 3 when it was done and did not visibly help."""
     from toolkit.rollback import rollback_plan
 
     systems = _systems(asked, database_only="migration_target" in wish or "backup_restore" in wish)
     with _incident(asked, systems, "a rollback was asked for by hand") as incident:
-        plan = rollback_plan(systems, incident, **wish)
+        plan = rollback_plan(systems, incident, restore=restoring.wish(), **wish)
         _show_plan(asked, plan)
         if not asked.execute:
-            _answer_dry(asked, plan, systems, incident, wish)
+            _write_damage(asked, plan, restoring)
+            _answer_dry(asked, plan, systems, incident, {**wish, **restoring.words()})
             return
         _confirm(asked, plan, systems)
         rehearsal = _prepare(asked, plan, systems, incident)
@@ -202,6 +204,19 @@ def _show_plan(asked: Asked, plan: "Plan") -> None:
     show_rows(asked.console, "", plan.rows())
 
 
+def _write_damage(asked: Asked, plan: "Plan", restoring: Restoring) -> None:
+    from toolkit.rollback.restore_file import write_restore_file
+
+    if plan.restores is None or restoring.damage is None or restoring.damage.exists():
+        return
+    write_restore_file(restoring.damage, plan)
+    asked.console.print(
+        f"What is taken for damage, and what only looks like it, was written to {restoring.damage}. Correct it there.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 def _answer_dry(
     asked: Asked, plan: "Plan", systems: "Systems", incident: "Incident", wish: Mapping[str, object]
 ) -> None:
@@ -246,7 +261,7 @@ def _command(asked: Asked, wish: Mapping[str, object]) -> str:
         elif name == "deployment" and "migration_target" not in wish and "full_emergency" not in wish:
             words.append("--app-rollback" if value == "previous" else f"--app-rollback={value}")
         elif name.startswith("--"):
-            words.append(name)
+            words.append(name if value is True else f"{name}={value}")
         else:
             words.append(f"{_OPTION_OF.get(name, f'--{name}')}={value}")
     for option, text in (

@@ -1,14 +1,17 @@
-"""The commands that a person can copy: what carries a plan out, by notebook or by the command line. Pure text."""
+"""The commands that a person can copy: what carries a plan out, by notebook or, where a notebook has no parameter for
+what was asked, by the command line. Pure text."""
 
 import shlex
 
 from toolkit.adapters.systems import Systems
 from toolkit.incident import Incident
-from toolkit.rollback.plan import Plan
+from toolkit.rollback.plan import AS_PROPOSED, Plan, Wish
 
 
 def notebook_command(plan: Plan, systems: Systems, incident: Incident) -> str:
-    """What carries this plan out by papermill."""
+    """What carries this plan out: by papermill, or as it was asked for at a terminal."""
+    if plan.wish is not None and (plan.wish.breach or plan.wish.restore != AS_PROPOSED):
+        return _terminal_command(plan, plan.wish, systems, incident)
     parameters = {"incident": str(incident.folder.resolve()), "target": plan.target} | _wish(plan)
     parameters["execute"] = "True"
     if systems.target.production:
@@ -31,3 +34,20 @@ def _wish(plan: Plan) -> dict[str, str]:
     if plan.deployment is not None:
         wish["deployment"] = plan.deployment
     return wish
+
+
+def _terminal_command(plan: Plan, wish: Wish, systems: Systems, incident: Incident) -> str:
+    words = ["emergency-rollback"]
+    words += ["--full-emergency"] if plan.kind == "emergency" else []
+    words += [f"--breach={wish.breach}"] if wish.breach else []
+    words += [f"--deployment={wish.deployment}"] if wish.deployment else []
+    words += [f"--backup-restore={plan.restores.source}"] if plan.restores else []
+    restore = wish.restore
+    words += [f"--damage={restore.file}"] if restore.file else []
+    words += [f"--damaged-at={restore.damaged_at.isoformat()}"] if restore.damaged_at else []
+    words += [f"--way={restore.way}"] if restore.way else []
+    words += ["--freeze"] if restore.freeze else []
+    words += [f"--wanted-version={restore.wanted_version}"] if restore.wanted_version is not None else []
+    words += ["--target", plan.target, "--incident", str(incident.folder.resolve()), "--execute"]
+    words += ["--confirm", plan.service] if systems.target.production else []
+    return shlex.join(words)

@@ -22,3 +22,24 @@ class Damage:
     xids: tuple[str, ...] = ()
     verb: str = "overwritten"  # or 'deleted', 'inserted'
     written: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_told(self) -> bool:
+        """Whether its values can be told from those that somebody wrote afterwards."""
+        if self.verb != "overwritten" or self.xids:
+            return True
+        return bool(self.columns) and set(self.columns) <= set(dict(self.written))
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A damage to confirm, `evidence` as sentences, and about how many rows it would be; None: not known.
+
+    `migrated`: a migration's statement says so, or the transaction that wrote the rows changed the schema too. Without
+    that it may as well be lawful work on many rows, and is no damage until somebody says so.
+    """
+
+    damage: Damage
+    evidence: tuple[str, ...]
+    rows: int | None
+    migrated: bool

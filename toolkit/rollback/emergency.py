@@ -82,6 +82,7 @@ def plan_emergency(
         warnings=tuple(dict.fromkeys([*_warnings(situation, parts), *_rotate(breach)])),
         reasons=tuple(dict.fromkeys([*reasons, *(line for part in parts for line in part.reasons)])),
         turn=turn,
+        proposed=tuple(each for part in parts for each in part.proposed),
     )
 
 

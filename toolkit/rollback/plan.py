@@ -7,7 +7,8 @@ would do and where, so what is carried out is what was shown.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from toolkit.adapters.postgres import ServerIdentity
 from toolkit.errors import JournalError
-from toolkit.rollback.damage import Damage
+from toolkit.rollback.damage import Damage, Proposal
 
 Kind = Literal["migration", "application", "restore", "emergency"]
 Way = Literal["schemas", "databases", "reload"]
@@ -25,10 +26,30 @@ NEWEST = "newest"
 
 
 @dataclass(frozen=True)
+class RestoreWish:
+    """How somebody wants a restore. `damage` None: what a migration's evidence proposes; () is none at all.
+
+    `damaged_at` (UTC) None: as the deployments tell. `way` None: the first that fits. `freeze`: writes stay stopped
+    from the first step to the last. `wanted_version` None: the last stable one. `file`: where all of it was read.
+    """
+
+    damage: tuple[Damage, ...] | None = None
+    damaged_at: datetime | None = None
+    way: Way | None = None
+    freeze: bool = False
+    wanted_version: int | None = None
+    file: str = field(default="", compare=False)
+
+
+AS_PROPOSED = RestoreWish()
+
+
+@dataclass(frozen=True)
 class Wish:
     """What somebody wants. `to` None: the last stable version. `deployment` None: the one that fits.
 
-    `source` is a backup to restore: a path, or NEWEST. `breach` is why all other sessions are to be ended; '' is none.
+    `source` is a backup to restore: a path, or NEWEST, and `restore` how. `breach` is why all other sessions are to be
+    ended; '' is none.
     """
 
     kind: Kind
@@ -37,6 +58,7 @@ class Wish:
     reasons: tuple[str, ...] = ()
     source: str = NEWEST
     breach: str = ""
+    restore: RestoreWish = AS_PROPOSED
 
     @property
     def bare(self) -> "Wish":
@@ -191,7 +213,7 @@ class Plan:
 
     `destroys` tells what is lost to the live schema, `warnings` what is unknown, `reasons` why. All are sentences.
     `turn`: the how manieth restore or emergency plan of its incident it is, so that what an earlier one did does not
-    count as done by this one. `wish`: what was asked for.
+    count as done by this one. `wish`: what was asked for. `proposed`: what looks like damage, taken for it or not.
     """
 
     kind: Kind
@@ -205,6 +227,7 @@ class Plan:
     reasons: tuple[str, ...] = ()
     turn: int = 1
     wish: Wish | None = None
+    proposed: tuple[Proposal, ...] = ()
 
     @cached_property
     def id(self) -> str:

@@ -3,8 +3,9 @@
 It only reads, in bounded time. The planners are pure and know nothing of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from toolkit.adapters.postgres import ServerIdentity
@@ -21,7 +22,8 @@ from toolkit.rollback.mending import plan_mending
 from toolkit.rollback.migration import plan_migration_rollback
 from toolkit.rollback.migrations import read_folder
 from toolkit.rollback.pairing import find_pairing
-from toolkit.rollback.plan import NEWEST, Plan, Wish
+from toolkit.rollback.plan import AS_PROPOSED, NEWEST, Plan, RestoreWish, Wish
+from toolkit.rollback.restore_file import is_restore_file, read_restore_file
 from toolkit.rollback.restoring import restore_plan
 from toolkit.rollback.situation import Releases, Situation, is_same_server, unseen_application
 from toolkit.rollback.state_tables import read_state
@@ -41,12 +43,14 @@ def rollback_plan(
     backup_restore: str = "",
     full_emergency: bool = False,
     breach: str = "",
+    restore: RestoreWish = AS_PROPOSED,
 ) -> Plan:
     """The plan for what was recommended, or for what is named. Nothing is changed.
 
     `migration_target` is a version, 'last-stable', or 0 for what the latest assessment recommends. `deployment` is an
     id or a host, or 'previous' for an application rollback to the one before; '' lets the planner choose.
-    `backup_restore` is a backup's folder, a dump's file, or 'newest'. A plan that was begun in this incident and still
+    `backup_restore` is a backup's folder, a dump's file, 'newest', or a restore's file as a dry run writes it, which
+    says more; `restore` is how, where it is no such file. A plan that was begun in this incident and still
     holds is returned again, so that it can be finished. Raises UsageError where there is neither a recommendation nor a
     name, RollbackError and BackupError from the planners, WrongServerError when the assessment was made on another
     server.
@@ -54,10 +58,14 @@ def rollback_plan(
     made = incident.latest("assessment.made")
     assessment: Mapping[str, Any] = made.data if made else {}
     recommended = assessment.get("recommendation") or {}
+    if is_restore_file(backup_restore):
+        file = read_restore_file(Path(backup_restore))
+        backup_restore, restore = file.source, file.wish(Path(backup_restore))
     if full_emergency:
-        wish = Wish("emergency", None, deployment or None, source=backup_restore or NEWEST, breach=breach)
+        source = backup_restore or NEWEST
+        wish = Wish("emergency", None, deployment or None, source=source, breach=breach, restore=restore)
     elif backup_restore:
-        wish = Wish("restore", None, None, source=backup_restore)
+        wish = Wish("restore", None, None, source=backup_restore, restore=restore)
     else:
         wish = _wish(recommended, migration_target, deployment)
     situation = survey(systems)
@@ -74,7 +82,7 @@ def _plan_anew(systems: Systems, incident: Incident, situation: Situation, wish:
             return _application_plan(systems, situation, wish)
         case "restore":
             turn = _turn(systems, incident, situation)
-            plan = restore_plan(systems, incident, situation, wish.source, reasons=wish.reasons, turn=turn)
+            plan = _restore_plan(systems, incident, situation, wish, turn, reasons=wish.reasons)
             return replace(plan, warnings=(*plan.warnings, *unseen_application(situation.releases)))
         case "emergency":
             return _emergency_plan(systems, incident, situation, wish)
@@ -185,11 +193,18 @@ def _emergency_plan(systems: Systems, incident: Incident, situation: Situation, 
 def _database_part(systems: Systems, incident: Incident, situation: Situation, wish: Wish, turn: int) -> Plan:
     """The migrations taken back; a restore where they cannot be, or where a backup was named."""
     if wish.source != NEWEST:
-        return restore_plan(systems, incident, situation, wish.source, turn=turn)
+        return _restore_plan(systems, incident, situation, wish, turn)
     try:
         return _migration_plan(systems, situation, replace(wish, kind="migration", deployment=None))
     except RollbackError as error:
-        return restore_plan(systems, incident, situation, NEWEST, reasons=(f"{error.what}.",), turn=turn)
+        return _restore_plan(systems, incident, situation, wish, turn, reasons=(f"{error.what}.",))
+
+
+def _restore_plan(
+    systems: Systems, incident: Incident, situation: Situation, wish: Wish, turn: int, *, reasons: Sequence[str] = ()
+) -> Plan:
+    how = replace(wish.restore, freeze=False) if wish.kind == "emergency" else wish.restore  # it has its own freeze
+    return restore_plan(systems, incident, situation, wish.source, wish=how, reasons=reasons, turn=turn)
 
 
 def _schema_moved(situation: Situation) -> bool:

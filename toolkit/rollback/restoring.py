@@ -4,6 +4,7 @@ It reads the target and the backups, in bounded time, and changes nothing.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from toolkit.adapters.postgres import Connection
@@ -11,9 +12,9 @@ from toolkit.adapters.systems import Systems
 from toolkit.clock import utc_now
 from toolkit.errors import RollbackError
 from toolkit.incident import Incident
-from toolkit.rollback.damage import Damage
+from toolkit.rollback.damage import Damage, Proposal
 from toolkit.rollback.merge import propose_damage
-from toolkit.rollback.plan import NEWEST, Plan, Way
+from toolkit.rollback.plan import AS_PROPOSED, NEWEST, Plan, RestoreWish
 from toolkit.rollback.restore.names import mark_of
 from toolkit.rollback.restore.planner import plan_restore
 from toolkit.rollback.restore.records import read_swap
@@ -34,13 +35,15 @@ def restore_plan(
     situation: Situation,
     source: str,
     *,
-    way: Way | None = None,
+    wish: RestoreWish = AS_PROPOSED,
     reasons: Sequence[str] = (),
     turn: int = 1,
 ) -> Plan:
     """The plan of a restore from `source`: a path, or 'newest' for the newest verified one from before the damage.
 
-    `turn`: at least the how manieth restore of the incident it is; one that was swapped in already has its own.
+    Without damage in the `wish` it is what a migration's evidence proposes; what only looks like damage is told, and
+    not taken for it. `turn`: at least the how manieth restore of the incident it is; where that one was swapped in, it
+    is the next.
 
     Raises RollbackError when there is no such backup or the database cannot be read, BackupError for one that cannot
     be used, UsageError for a path at which nothing is.
@@ -52,26 +55,55 @@ def restore_plan(
             state="nothing was done",
             next="mend the connection and plan again",
         )
-    damaged = damage_moment(None, situation.releases, situation.stable)
+    damaged = damage_moment(wish.damaged_at, situation.releases, situation.stable)
     chosen = _source(systems, incident, situation, source, damaged)
     names = systems.playbook.database
     schemas = [schema for schema in names.schemas if schema != OWN_SCHEMA]
     with systems.database.reading(within_ms=READ_WITHIN_MS) as conn:
         survey = survey_schemas(conn, schemas)
-        proposed, told = _damage(conn, situation, schemas)
+        proposed = _proposed(conn, situation, schemas)
         turn = _turn(conn, incident.id, str(chosen.path), turn)
-    return plan_restore(
+    damage = tuple(each.damage for each in proposed if each.migrated) if wish.damage is None else wish.damage
+    last = situation.stable[0].version if situation.stable else None
+    plan = plan_restore(
         situation,
         chosen,
-        choose_way(survey, chosen.schemas or schemas, wanted=way),
-        proposed,
+        choose_way(survey, chosen.schemas or schemas, wanted=wish.way),
+        damage,
         incident=incident.id,
         damaged=damaged,
-        wanted_version=situation.stable[0].version if situation.stable else None,
+        wanted_version=last if wish.wanted_version is None else wish.wanted_version,
+        freeze=wish.freeze,
         now=utc_now(),
-        reasons=(*reasons, *told),
+        reasons=(*reasons, *(_said(each) for each in proposed if each.damage in damage)),
         turn=turn,
     )
+    doubts = (*_suspected(proposed, damage), *_untold(damage))
+    return replace(plan, warnings=(*doubts, *plan.warnings), proposed=proposed)
+
+
+def _said(proposal: Proposal) -> str:
+    return f"Damage to {proposal.damage.table}: {'; '.join(proposal.evidence)}."
+
+
+def _suspected(proposed: Sequence[Proposal], damage: Sequence[Damage]) -> list[str]:
+    """What only looks like it: a lawful change of most rows looks the same, and would be reverted."""
+    return [
+        f"It may be damage to {each.damage.table}, and is not taken for it: {'; '.join(each.evidence)}. To take it, "
+        "say so in the restore's file (--damage FILE)."
+        for each in proposed
+        if each.damage not in damage
+    ]
+
+
+def _untold(damage: Sequence[Damage]) -> list[str]:
+    return [
+        f"What the damage wrote to {each.table} cannot be told from what was written after it: a table with a key is "
+        "refused at the swap. "
+        "Give the xids, or what it wrote, in the restore's file (--damage FILE), or do not take it."
+        for each in damage
+        if not each.is_told
+    ]
 
 
 def _turn(conn: Connection, incident: str, source: str, at_least: int) -> int:
@@ -89,21 +121,17 @@ def _source(systems: Systems, incident: Incident, situation: Situation, source: 
     return choose(found, damaged, target=systems.target.name)
 
 
-def _damage(
-    conn: Connection, situation: Situation, schemas: Sequence[str]
-) -> tuple[tuple[Damage, ...], tuple[str, ...]]:
-    """What is proposed as damage, with the evidence as sentences: by the migrations since the last verified version,
-    and by who wrote most of a table's rows since then. Whoever carries the plan out confirms it."""
+def _proposed(conn: Connection, situation: Situation, schemas: Sequence[str]) -> tuple[Proposal, ...]:
+    """What looks like damage: by the migrations since the last verified version, and by who wrote most of a table's
+    rows since then."""
     stable = situation.stable[0] if situation.stable else None
     statements = [
         statement for migration in _unverified(situation, stable.version if stable else None) for statement in migration
     ]
     xid = stable.baseline.get("xid") if stable else None
-    proposals = propose_damage(conn, schemas, statements, not_before=str(xid) if xid else None)
     if xid is None and not statements:
-        return (), ()
-    told = tuple(f"Damage to {each.damage.table}: {' '.join(each.evidence)}" for each in proposals)
-    return tuple(each.damage for each in proposals), told
+        return ()
+    return propose_damage(conn, schemas, statements, not_before=str(xid) if xid else None)
 
 
 def _unverified(situation: Situation, stable: int | None) -> list[list[Statement]]:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,8 +11,10 @@ import pytest
 from restore_fixtures import Origin, clone, make_origin
 from restore_rig import RestoreRig, damage_settings
 
+from toolkit.adapters.postgres import StablePoint
 from toolkit.rollback.backup import make_backup
 from toolkit.rollback.plan import Plan
+from toolkit.rollback.restore_file import damage_to_confirm, read_restore_file
 from toolkit.rollback.restoring import restore_plan
 from toolkit.rollback.situation import Releases, Situation
 from toolkit.rollback.steps import doing_of
@@ -38,6 +41,24 @@ def situation(rig: RestoreRig) -> Situation:
     nobody = SimpleNamespace(id="dpl_8", schema_version=8)  # no platform is asked here
     server = rig.systems.database.identity()
     return Situation("churn-saver", "sandbox", server, False, Releases(nobody, ()))  # type: ignore[arg-type]
+
+
+def test_a_lawful_change_of_every_row_is_told_and_not_taken_for_damage(rig: RestoreRig) -> None:
+    stable = StablePoint(8, "dpl_8", datetime.now(UTC), {"xid": rig.query("SELECT txid_current()::text")[0][0]})
+    rig.query("UPDATE recovery_cases SET incentive_days = incentive_days + 1")
+    facts = replace(situation(rig), stable=(stable,))
+    plan = restore_plan(rig.systems, rig.incident, facts, str(rig.backup))
+    (suspected,) = plan.proposed
+    assert suspected.damage.table == "public.recovery_cases"
+    assert any("recovery_cases" in line and "not taken" in line for line in plan.warnings)
+    assert plan.steps[-1].action.damage == ()
+    file = Path(rig.incident.folder / f"restore-{plan.id}.json")
+    assert str(file) in damage_to_confirm(plan, rig.incident)
+    file.write_text(file.read_text().replace('"take": false', '"take": true'))
+    wish = read_restore_file(file).wish(file)
+    assert restore_plan(rig.systems, rig.incident, facts, str(rig.backup), wish=wish).steps[-1].action.damage == (
+        suspected.damage,
+    )
 
 
 def carry_out(rig: RestoreRig, plan: Plan) -> None:

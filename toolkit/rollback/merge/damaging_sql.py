@@ -53,13 +53,15 @@ def _updated(place: "_Place", line: int) -> Iterator[Touched]:
     if table is None or not place.take("set"):
         return
     assigned, rest = _split(place.rest, _ENDS)
+    alone = not _joins(_split(rest, ("where",))[0])
     columns: list[str] = []
     written: list[tuple[str, str]] = []
     unread: list[str] = []
     for part in _parts(assigned):
         names, value = _assignment(part)
         columns += names
-        said = _text(_without(value, alias, table)) if len(names) == 1 and _is_plain(value) else None
+        readable = len(names) == 1 and _is_plain(value) and (alone or _names_nothing(value))
+        said = _text(_without(value, alias, table)) if readable else None
         if said is None:
             unread.append(f"what it writes into {', '.join(names)}")
         else:
@@ -95,13 +97,22 @@ def _assignment(part: Sequence[Token]) -> tuple[list[str], Sequence[Token]]:
 def _condition(rest: Sequence[Token], table: str, alias: str | None) -> tuple[str | None, tuple[str, ...]]:
     """The text of a WHERE, and what could not be read."""
     before, after = _split(rest, ("where",))
-    if any(token.is_word("from", "using") for token in before):
+    if _joins(before):
         return None, ("which rows: it joins other tables",)
     if not after:
         return None, ()
     said, _ = _split(after[1:], ("returning",))
     text = _text(_without(said, alias, table)) if _is_plain(said) else None
     return (text, ()) if text is not None else (None, ("which rows: its condition is not simple",))
+
+
+def _joins(said: Sequence[Token]) -> bool:
+    return any(token.is_word("from", "using") for token in said)
+
+
+def _names_nothing(value: Sequence[Token]) -> bool:
+    """Whether a value is the same whichever row of whichever table it is read over."""
+    return not any(token.is_name and not token.is_word("null", "true", "false") for token in value)
 
 
 def _is_plain(said: Sequence[Token]) -> bool:

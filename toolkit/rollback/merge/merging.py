@@ -270,7 +270,8 @@ def _require_told(table: Table, damage: Damage) -> None:
             f"The damage to {damage.table} is told neither by its transactions nor by what it wrote: what was written "
             "after it could not be told from it",
             state="nothing was merged",
-            next="give its xids (as xmin shows them) or what it wrote into each column",
+            next="say in the restore's file (--damage FILE) its xids, as xmin shows them, or what it wrote into each "
+            "column; or do not take it",
         )
 
 

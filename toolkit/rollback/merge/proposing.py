@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from toolkit.adapters.postgres import Connection, sql
 from toolkit.adapters.readings import split_name
-from toolkit.rollback.damage import Damage
+from toolkit.rollback.damage import Damage, Proposal
 from toolkit.rollback.merge.damaging_sql import Touched, touched_by
 from toolkit.rollback.merge.rules import expression
 from toolkit.rollback.relations import Relation, find_table, relations
@@ -22,19 +22,10 @@ LEAST_ROWS = 20
 
 
 @dataclass(frozen=True)
-class Proposal:
-    """A damage to confirm, `evidence` as sentences, and about how many rows it would be; None: not known."""
-
-    damage: Damage
-    evidence: tuple[str, ...]
-    rows: int | None
-
-
-@dataclass(frozen=True)
 class Writer:
     """The transaction that wrote most of a table's sampled rows last. `rows` is estimated for the whole table.
 
-    `constant`: columns that hold one value, or none, in all of its rows.
+    `constant`: columns that hold one value, or none, in all of its rows. `migrated`: it changed the schema too.
     """
 
     xid: str
@@ -42,6 +33,7 @@ class Writer:
     rows: int
     evidence: tuple[str, ...]
     constant: tuple[str, ...]
+    migrated: bool
 
 
 def propose_damage(
@@ -86,14 +78,14 @@ def _from_statement(
     said = [f"line {touched.line} of the migration: rows of {touched.damage.table} are {touched.damage.verb}"]
     said += [f"not read from its text: {each}" for each in touched.unread]
     if table is None:
-        return Proposal(touched.damage, (*said, "there is no such table now"), None)
+        return Proposal(touched.damage, (*said, "there is no such table now"), None, True)
     damage = replace(touched.damage, table=f"{table.schema}.{table.name}")
     if damage.verb == "deleted":
-        return Proposal(damage, (*said, "who deleted rows cannot be seen: the condition decides"), None)
+        return Proposal(damage, (*said, "who deleted rows cannot be seen: the condition decides"), None, True)
     writer = _main_writer(conn, table, migrated, not_before, _shows(conn, table, damage))
     if writer is None or writer.share < LEAST_SHARE:
-        return Proposal(damage, (*said, "no transaction wrote most of those rows"), None)
-    return Proposal(replace(damage, xids=(writer.xid,)), (*said, *writer.evidence), writer.rows)
+        return Proposal(damage, (*said, "no transaction wrote most of those rows"), None, True)
+    return Proposal(replace(damage, xids=(writer.xid,)), (*said, *writer.evidence), writer.rows, True)
 
 
 def _from_rows(table: Relation, writer: Writer) -> Proposal:
@@ -103,7 +95,7 @@ def _from_rows(table: Relation, writer: Writer) -> Proposal:
         if writer.constant
         else "no column has one value in all of them: name the damaged columns"
     )
-    return Proposal(damage, (*writer.evidence, columns), writer.rows)
+    return Proposal(damage, (*writer.evidence, columns), writer.rows, writer.migrated)
 
 
 def _shows(conn: Connection, table: Relation, damage: Damage) -> sql.Composable:
@@ -149,7 +141,7 @@ def _main_writer(
     evidence += ["the same transaction changed the schema"] if xid in migrated else []
     evidence += _when(conn, xid)
     evidence += _spread(conn, table, sample, xid)
-    return Writer(xid, rows / total, about, tuple(evidence), _constant(conn, table, sample, xid))
+    return Writer(xid, rows / total, about, tuple(evidence), _constant(conn, table, sample, xid), xid in migrated)
 
 
 def _sample(conn: Connection, table: Relation) -> tuple[sql.Composable, float]:

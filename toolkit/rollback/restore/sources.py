@@ -127,7 +127,7 @@ def choose(found: Sequence[Candidate], damaged: Damaged, *, target: str) -> Sour
         f"No verified backup from before the damage: {listed}",
         target=target,
         state="nothing was done",
-        next="name one: --backup-restore=FILE, or say when the damage began",
+        next="name one: --backup-restore=FILE, or say when the damage began: --damaged-at TIME",
     )
 
 
