@@ -1,7 +1,8 @@
 """Going on with a rollback that died, from the incident's folder or from what the target holds; or giving it up.
 
 Aborting undoes what can be undone without losing anything, newest step first, says what it left, and lifts the freeze:
-a service is never left locked out by a plan that nobody carries on.
+a service is never left locked out by a plan that nobody carries on. Where the database stays changed, production stays
+at the deployment that the plan pairs with it: newer code on an older schema is worse than a plan given up half-way.
 """
 
 import socket
@@ -18,12 +19,24 @@ from toolkit.rollback.begun import ABORTED, latest_progress
 from toolkit.rollback.freeze import frozen
 from toolkit.rollback.kept_plan import KeptPlan, end_plan, keep_plan, plan_to_resume
 from toolkit.rollback.lease import Lease
-from toolkit.rollback.plan import FreezeWrites, Plan, ReleaseWrites, Step
+from toolkit.rollback.plan import (
+    FreezeWrites,
+    Mend,
+    MigrateUp,
+    Plan,
+    PointProduction,
+    ReleaseWrites,
+    RunDown,
+    Step,
+    SwapIn,
+)
 from toolkit.rollback.restore.swap_databases import reopen
 from toolkit.rollback.runner import AS_USUAL, Manner, require_meant
 from toolkit.rollback.steps import Surroundings, doing_of
 
 UNDONE, LEFT = "step.undone", "step.left"
+CHANGING = (RunDown, Mend, MigrateUp, SwapIn)
+LEFT_AS_IT_IS = "left as it is"
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,8 @@ class Undone:
 
 @dataclass(frozen=True)
 class Aborted:
-    """The steps, newest first; `whole` when nothing that could be undone failed and no freeze is left."""
+    """The steps, in the order in which they were undone; `whole` when all that was done to the application and the
+    database is undone and no freeze is left."""
 
     plan: Plan
     steps: tuple[Undone, ...]
@@ -132,19 +146,41 @@ def abort(
                 fence=lease,
                 advance=manner.advance,
             )
-            undone = tuple(_undo(step, around) for step in reversed(_undoable_first(plan)))
-            whole = all(each.outcome != "failed" for each in undone) and frozen(database) is None
+            undone, stays = _undo_all(plan, around)
+            ended = all(each.outcome != "failed" for each in undone) and frozen(database) is None
+            whole = ended and not stays
             _record(incident, plan, ABORTED, {"whole": whole, "steps": {u.step: u.outcome for u in undone}})
-            if whole:
+            if ended:
                 end_plan(database, plan, "aborted")
         finally:
             lease.release()
     return Aborted(plan, undone, whole)
 
 
-def _undoable_first(plan: Plan) -> list[Step]:
-    """In the plan's order; whatever releases is no step to undo."""
-    return [step for step in plan.steps if not isinstance(step.action, ReleaseWrites)]
+def _undo_all(plan: Plan, around: Surroundings) -> tuple[tuple[Undone, ...], bool]:
+    """What became of each step, and whether the database stays changed. What changes it comes first, for what became of
+    that decides about the application; whatever releases is no step to undo."""
+    newest_first = [step for step in reversed(plan.steps) if not isinstance(step.action, ReleaseWrites)]
+    changing = [step for step in newest_first if isinstance(step.action, CHANGING)]
+    undone = [_undo(step, around) for step in changing]
+    stays = any(each.outcome in (LEFT_AS_IT_IS, "failed") for each in undone)
+    for step in newest_first:
+        if step in changing:
+            continue
+        paired = stays and isinstance(step.action, PointProduction)
+        undone.append(_leave(step, around) if paired else _undo(step, around))
+    return tuple(undone), stays
+
+
+def _leave(step: Step, around: Surroundings) -> Undone:
+    """The deployment that goes with the database as it stays."""
+    state = doing_of(step, around).state()
+    around.tell(LEFT, {"step": step.id, "state": state, "why": "the database stays changed"})
+    return Undone(
+        step.id,
+        LEFT_AS_IT_IS,
+        f"{state}: the database stays changed, and this deployment goes with it. Once the schema is back: {step.undo}",
+    )
 
 
 def _undo(step: Step, around: Surroundings) -> Undone:
@@ -160,7 +196,7 @@ def _undo(step: Step, around: Surroundings) -> Undone:
         return Undone(step.id, "failed", f"{error.what}; {error.state or doing.state()}")
     if said is None:
         around.tell(LEFT, {"step": step.id, "state": doing.state()})
-        return Undone(step.id, "left as it is", f"{doing.state()}. By hand: {step.undo}")
+        return Undone(step.id, LEFT_AS_IT_IS, f"{doing.state()}. By hand: {step.undo}")
     around.tell(UNDONE, {"step": step.id, "outcome": said})
     return Undone(step.id, "undone", said)
 

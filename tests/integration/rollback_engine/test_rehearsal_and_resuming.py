@@ -222,8 +222,14 @@ class TestGoingOnAndGivingUp:
         carry_out(plan, rig.systems, rig.incident, actor="a", execute=True, no_rehearsal=UNREHEARSED)
         ended = abort(plan, rig.systems, rig.incident, actor="a")
         outcomes = {each.step: each.outcome for each in ended.steps}
-        assert outcomes["run-down-9"] == "left as it is" and outcomes["freeze-writes"] == "undone"
-        assert frozen(rig.systems.database) is None and rig.state_table() == [(8, False)]
+        assert outcomes == {
+            "run-down-9": "left as it is",
+            "point-production": "left as it is",
+            "freeze-writes": "undone",
+        }
+        assert frozen(rig.systems.database) is None and not ended.whole
+        assert (rig.state_table(), rig.live()) == ([(8, False)], rig.deployments[8]), "code and schema still fit"
+        assert unfinished_plans(rig.systems.database) == [], "it can be planned anew"
 
     def test_production_wants_its_name_for_giving_up_too(self, rig: Rig) -> None:
         plan = rig.plan(migration_target=8)

@@ -116,6 +116,10 @@ class MovingOneMigration(Doing):
             return f"the version is unknown: {error.what}"
         return said + (progress or f"; {self.action.file} either ran whole or left nothing")
 
+    def partly(self) -> bool:
+        """A script that runs in parts may have come some of the way: then its schema is that of neither version."""
+        return bool(self._said_progress())
+
     # running --------------------------------------------------------------------------------------------------------
 
     def _run(self) -> ScriptRun:
