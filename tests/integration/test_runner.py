@@ -34,6 +34,7 @@ from toolkit.incident import Incident
 from toolkit.playbook import Severity
 from toolkit.rollback import carry_out
 from toolkit.rollback.blocking import Patience
+from toolkit.rollback.lease import Lease
 from toolkit.rollback.migrations import read_script
 from toolkit.rollback.plan import Plan
 from toolkit.rollback.runner import Manner
@@ -338,6 +339,21 @@ class TestRefusing:
         rig.query("UPDATE schema_migrations SET version = 11")
         error = refused(rig, plan, RollbackError, "says version 11, clean")
         assert "plan again" in error.next
+
+    def test_an_operator_whose_lease_was_taken_over_does_not_touch_the_platform_either(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        keep = Lease.keep
+
+        def lose_and_keep(ours: Lease) -> Any:
+            Lease.acquire(
+                ours.database, incident="x", plan="y", holder="another", take_over=True, reason="they seem asleep"
+            )
+            return keep(ours)
+
+        monkeypatch.setattr(Lease, "keep", lose_and_keep)
+        refused(rig, rig.plan(migration_target=8), RollbackError, "no longer holds the right to act")
+        assert not rig.entries("step.begun")
 
     def test_production_that_moved_since(self, rig: Rig) -> None:
         plan = rig.plan(migration_target=8)

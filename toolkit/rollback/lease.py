@@ -167,6 +167,11 @@ class Lease:
         if row is None:
             self._refuse(_held(conn))
 
+    def require(self) -> None:
+        """The same in a transaction of its own, for what has none: whether it is ours at this moment."""
+        with self.database.keeping() as conn:
+            self.guard(conn)
+
     def renew(self) -> None:
         """Say that we live. Raises RollbackError when it is not ours any more, DatabaseError."""
         deadline_s = 2 * STATEMENT_WITHIN_MS / 1000

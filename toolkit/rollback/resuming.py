@@ -190,6 +190,7 @@ def _undo(step: Step, around: Surroundings) -> Undone:
         untouched = not standing.done and not isinstance(step.action, FreezeWrites)
         if untouched and not doing.partly():
             return Undone(step.id, "was not done", standing.evidence)
+        around.fence.require()
         said = doing.undo()
     except ToolkitError as error:
         around.tell(LEFT, {"step": step.id, "error": error.what, "state": error.state or doing.state()})

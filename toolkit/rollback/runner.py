@@ -120,6 +120,7 @@ class _Run:
         self.plan, self.systems, self.incident, self.actor, self.manner = plan, systems, incident, actor, manner
         self.began = time.monotonic()
         self.at: Step | None = None
+        self.lease: Lease | None = None
         self.doings: Mapping[str, Doing] = self._doings(NO_FENCE)
 
     def _doings(self, fence: Fence) -> Mapping[str, Doing]:
@@ -182,7 +183,7 @@ class _Run:
     def _holding_the_lease(self) -> Iterator[Fence]:
         """One operator at a time. An application can be rolled back while the database is down: then there is none."""
         try:
-            lease = self._take_lease()
+            lease = self.lease = self._take_lease()
         except DatabaseError as error:
             if self.plan.changes_database:
                 raise
@@ -222,6 +223,7 @@ class _Run:
         before = doing.look()
         if before.done:
             return self._skip(step, before.evidence)
+        self._require_ours()
         attempt = self._times(STEP_BEGUN, step) + 1
         self._journal(STEP_BEGUN, {"step": step.id, "what": step.what, "attempt": attempt})
         began = time.monotonic()
@@ -230,6 +232,16 @@ class _Run:
         self._journal(STEP_DONE, {"step": step.id, "what": step.what, "seconds": seconds, "outcome": outcome})
         self._keep_head()
         return StepResult(step.id, step.what, "done", outcome, seconds)
+
+    def _require_ours(self) -> None:
+        """Not every step has a transaction that asks the lease: the platform knows nothing of it."""
+        if self.lease is None:
+            return
+        try:
+            _insist(self.lease.require, leave=False)
+        except DatabaseError:
+            if self.plan.changes_database:
+                raise
 
     def _act(self, step: Step, doing: Doing) -> str:
         """Do it and see that it is done. An error after an effect that holds all the same is told, not raised."""
@@ -301,16 +313,18 @@ class _Run:
         return RunResult(self.plan, command is None, steps, utc_now(), seconds, command)
 
 
-def _insist(do: Callable[[], None]) -> None:
-    """Try again for a while where the database does not answer, as after a restart; then leave it: the lease of a dead
-    process is taken over, and a plan that was finished is found to be so when it is gone on with."""
+def _insist(do: Callable[[], None], *, leave: bool = True) -> None:
+    """Try again for a while where the database does not answer, as after a restart; then leave it, or raise: the lease
+    of a dead process is taken over, and a plan that was finished is found to be so when it is gone on with."""
     deadline = time.monotonic() + INSIST_S
     while True:
         try:
             return do()
         except DatabaseError:
             if time.monotonic() >= deadline:
-                return
+                if leave:
+                    return
+                raise
             time.sleep(INSIST_EVERY_S)
 
 

@@ -162,6 +162,7 @@ def _catch_up(
         rights = {schema: rights_in(there, schema) for schema in restored.schemas}
         staged = stage(there, here, restored, action.damage)
         _copy_toolkit(there, here)
+        around.fence.guard(here)  # the live lease's row now: what stood here was dumped before production was closed
         merged = carry(
             here,
             around,

@@ -26,11 +26,17 @@ class Fence(Protocol):
         """In a transaction that is about to change something. RollbackError when somebody else has taken over;
         otherwise nobody can take over before this transaction ends."""
 
+    def require(self) -> None:
+        """The same in a transaction of its own, for what has none."""
+
 
 class NoFence:
     """Where there is nobody to keep out: a copy of our own."""
 
     def guard(self, conn: Connection) -> None:
+        pass
+
+    def require(self) -> None:
         pass
 
 
