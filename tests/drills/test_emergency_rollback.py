@@ -93,7 +93,7 @@ def test_without_execute_it_shows_the_plan_and_the_command(run: Run, sandbox: Sa
     assert done.returncode == 0, done.stderr
     assert "Nothing was done" in done.stdout
     command = done.stdout.strip().splitlines()[-1]
-    assert command.strip().startswith("emergency-rollback ") and command.endswith("--execute")
+    assert command.strip().startswith("emergency-rollback ") and command.endswith("--target sandbox --execute")
     assert version(sandbox) == [(9, False)]
 
 
@@ -112,9 +112,12 @@ def test_it_backs_up_and_rolls_nothing_back(run: Run, sandbox: Sandbox, tmp_path
     assert (tmp_path / told["folder"] / "manifest.json").exists() and version(sandbox) == [(9, False)]
 
 
-def test_a_missing_file_is_named(run: Run) -> None:
+def test_a_plan_that_is_refused_leaves_no_incident(run: Run, tmp_path: Path) -> None:
     done = run("--backup-restore=nowhere.sql", "--execute")
     assert done.returncode == 2 and "There is no backup at nowhere.sql" in done.stderr
+    done = run("--migration-target=9", "--execute")
+    assert done.returncode == 1 and "nothing to roll back" in done.stderr
+    assert not (tmp_path / "reports").exists()
 
 
 def test_it_rolls_back_and_leaves_an_incident(tmp_path: Path) -> None:

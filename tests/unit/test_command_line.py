@@ -3,10 +3,12 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from toolkit.cli import main
+from toolkit.cli.rolling_back import Asked, _command
 from toolkit.drill.scenario import scenario_names
 from toolkit.journal import Journal
 from toolkit.places import sandbox_home
@@ -86,6 +88,43 @@ def test_a_drill_whose_sandbox_cannot_come_up_leaves_nothing_and_says_what_to_se
         code, _, err = run("drill", "run", "breaking-migration", "--out", str(out))
         assert code == 2 and "There is no initdb" in err and "set PG_BINDIR" in err
         assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--app-rollback=",), "--app-rollback is empty"),
+        (("--backup-restore=",), "--backup-restore is empty"),
+        (("--last-stable", "--deployment="), "--deployment is empty"),
+        (("--full-emergency", "--breach="), "--breach is empty"),
+        (("--last-stable", "--breach", "a key was stolen"), "--breach means nothing with --last-stable"),
+        (("--backup-restore=x", "--deployment=dpl_1"), "--deployment means nothing with --backup-restore"),
+        (("--app-rollback", "--deployment=dpl_1"), "--deployment means nothing with --app-rollback"),
+        (("--migration-target=eight",), "--migration-target"),
+        (("--no-such-option",), "--no-such-option"),
+    ],
+)
+def test_an_unset_variable_or_an_unheeded_option_is_wrong_use(run, words: tuple[str, ...], said: str) -> None:
+    code, out, err = run("rollback", *words, "--execute", "--json", "--target", "sandbox")
+    assert code == 2 and said in err
+    assert said in json.loads(out)["error"]
+
+
+def test_the_command_to_copy_says_all_that_was_said(tmp_path: Path) -> None:
+    said = Asked(operator="dba", no_rehearsal="no time", take_over="she left", end_blockers=True, rehearsal_budget_s=60)
+    target = SimpleNamespace(name="production", production=True)
+    systems = SimpleNamespace(target=target, playbook=SimpleNamespace(service=SimpleNamespace(name="churn-saver")))
+    command = _command(said, systems, {"migration_target": "last-stable"})  # type: ignore[arg-type]
+    for words in (
+        "--last-stable --target production",
+        "--operator dba",
+        "--no-rehearsal 'no time'",
+        "--take-over 'she left'",
+        "--end-blockers",
+        "--rehearsal-budget 60",
+        "--confirm churn-saver --execute",
+    ):
+        assert words in command
 
 
 def test_a_folder_that_exists_is_left_alone(run, tmp_path: Path) -> None:

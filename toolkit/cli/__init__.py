@@ -13,6 +13,7 @@ import traceback
 from typing import Annotated
 
 import typer
+from typer._click.exceptions import ClickException  # typer's own copy, which it raises and does not show elsewhere
 
 import toolkit
 from toolkit.cli import backup, declare, drill, journal, postmortem, rollback, sandbox
@@ -36,7 +37,7 @@ app.command(name="declare", epilog=declare.EXAMPLES)(declare.declare)
 app.command(name="postmortem", epilog=postmortem.EXAMPLES)(postmortem.postmortem)
 
 
-PREVIOUS = "--app-rollback="  # without a deployment: the one before
+PREVIOUS = "--app-rollback=previous"  # without a deployment; with an empty one, as of an unset variable, it is refused
 
 
 def _print_version(wanted: bool) -> None:
@@ -57,17 +58,25 @@ def _options(
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit. Wrong words exit with 2, Ctrl-C with 130; an error of ours is one paragraph."""
     words = sys.argv[1:] if argv is None else argv
+    as_json = "--json" in words
     try:
-        app([PREVIOUS if word == "--app-rollback" else word for word in words])
+        ended = app([PREVIOUS if word == "--app-rollback" else word for word in words], standalone_mode=not as_json)
+        sys.exit(ended if isinstance(ended, int) else 0)
+    except ClickException as error:  # wrong words; without --json typer tells them by itself
+        error.show()
+        _print(ToolkitError(error.format_message(), state="nothing was done", next="see --help"))
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        sys.exit(130)
     except ToolkitError as error:
-        _tell(error, as_json="--json" in words)
+        _tell(error, as_json=as_json)
         sys.exit(error.exit_code)
     except OSError as error:  # a full disk, a folder that is not ours: the machine's word, no traceback
         path = f" ({error.filename})" if error.filename else ""
         typer.echo(redact(f"{error.strerror or error}{path}. Next: mend that, then repeat the command."), err=True)
         sys.exit(1)
     except Exception as error:  # a fault of ours: told without the secrets that its traceback may quote
-        _tell_fault(error, as_json="--json" in words)
+        _tell_fault(error, as_json=as_json)
         sys.exit(1)
 
 
@@ -78,8 +87,7 @@ def emergency_rollback() -> None:
 
 def _tell(error: ToolkitError, *, as_json: bool) -> None:
     if as_json:
-        told = {"error": error.what, "target": error.target, "state": error.state, "next": error.next}
-        typer.echo(redact(json.dumps(told)))
+        _print(error)
     typer.echo(str(error), err=True)
 
 
@@ -87,3 +95,8 @@ def _tell_fault(error: Exception, *, as_json: bool) -> None:
     typer.echo(redact("".join(traceback.format_exception(error))), err=True)
     what = f"The toolkit itself failed: {type(error).__name__}: {error}"
     _tell(ToolkitError(what, next="look with --status-only how it stands; report the lines above"), as_json=as_json)
+
+
+def _print(error: ToolkitError) -> None:
+    told = {"error": error.what, "target": error.target, "state": error.state, "next": error.next}
+    typer.echo(redact(json.dumps(told)))

@@ -36,9 +36,11 @@ TakeOver = Annotated[str, typer.Option("--take-over", help="Why the lease is tak
 EndBlockers = Annotated[
     bool, typer.Option("--end-blockers", help="End the fewest sessions that are in the way of a lock.")
 ]
-Deployment = Annotated[str, typer.Option("--deployment", help="The deployment to go to; without it, one that fits.")]
+Deployment = Annotated[
+    str | None, typer.Option("--deployment", help="The deployment to go to; without it, one that fits.")
+]
 Breach = Annotated[
-    str, typer.Option("--breach", help="A security breach, in a sentence: all other sessions are ended.")
+    str | None, typer.Option("--breach", help="A security breach, in a sentence: all other sessions are ended.")
 ]
 
 Damage = Annotated[
@@ -95,8 +97,8 @@ def emergency_rollback(
     playbook: PlaybookPath = "",
     incident: IncidentFolder = None,
     operator: Operator = "responder",
-    deployment: Deployment = "",
-    breach: Breach = "",
+    deployment: Deployment = None,
+    breach: Breach = None,
     damage: Damage = None,
     damaged_at: DamagedAt = "",
     way: RestoreWay = None,
@@ -140,7 +142,22 @@ def emergency_rollback(
         "--resume": resume,
         "--abort": abort,
     }
-    match _one(actions):
+    action = _one(actions)
+    _require_values({"--app-rollback": app_rollback, "--backup-restore": backup_restore})
+    _require_values({"--deployment": deployment, "--breach": breach})
+    _require_heeded(
+        action,
+        {
+            "--deployment": deployment is not None,
+            "--breach": breach is not None,
+            "--damage": damage is not None,
+            "--damaged-at": bool(damaged_at),
+            "--way": way is not None,
+            "--freeze": freeze,
+            "--wanted-version": wanted_version is not None,
+        },
+    )
+    match action:
         case "--status-only":
             show_status(asked)
         case "--backup-only":
@@ -150,16 +167,51 @@ def emergency_rollback(
         case "--abort":
             abort_rollback(asked)
         case "--migration-target":
-            roll_back(asked, migration_target=str(migration_target), deployment=deployment)
+            roll_back(asked, migration_target=str(migration_target), deployment=deployment or "")
         case "--last-stable":
-            roll_back(asked, migration_target="last-stable", deployment=deployment)
+            roll_back(asked, migration_target="last-stable", deployment=deployment or "")
         case "--app-rollback":
-            roll_back(asked, deployment=app_rollback or "previous")
+            roll_back(asked, deployment=app_rollback)
         case "--backup-restore":
-            roll_back(asked, restoring, backup_restore=backup_restore or "newest")
+            roll_back(asked, restoring, backup_restore=backup_restore)
         case "--full-emergency":
-            named = {"backup_restore": backup_restore or "newest"} if backup_restore is not None else {}
-            roll_back(asked, restoring, full_emergency=True, deployment=deployment, breach=breach, **named)
+            named = {"backup_restore": backup_restore} if backup_restore is not None else {}
+            roll_back(asked, restoring, full_emergency=True, deployment=deployment or "", breach=breach or "", **named)
+
+
+_RESTORES = ("--backup-restore", "--full-emergency")
+_HEEDED = {
+    "--deployment": ("--migration-target", "--last-stable", "--full-emergency"),
+    "--breach": ("--full-emergency",),
+    "--damage": _RESTORES,
+    "--damaged-at": _RESTORES,
+    "--way": _RESTORES,
+    "--freeze": _RESTORES,
+    "--wanted-version": _RESTORES,
+}
+
+
+def _require_values(given: dict[str, str | None]) -> None:
+    """An empty value is an unset variable, and must not choose a backup or a deployment."""
+    from toolkit.errors import UsageError
+
+    if empty := [name for name, value in given.items() if value is not None and not value.strip()]:
+        raise UsageError(
+            f"{empty[0]} is empty: is the variable unset?", state="nothing was done", next=f"give {empty[0]} a value"
+        )
+
+
+def _require_heeded(action: str, given: dict[str, bool]) -> None:
+    """What an action would not heed is refused rather than passed over."""
+    from toolkit.errors import UsageError
+
+    for name, actions in _HEEDED.items():
+        if given[name] and action not in actions:
+            raise UsageError(
+                f"{name} means nothing with {action}",
+                state="nothing was done",
+                next=f"leave it out, or use it with {' or '.join(actions)}",
+            )
 
 
 def _one(actions: dict[str, bool]) -> str:

@@ -66,23 +66,29 @@ def show_status(asked: Asked) -> None:
 
 
 def back_up_only(asked: Asked) -> None:
-    """The emergency backup, and nothing else."""
+    """The emergency backup, and nothing else. Exit code 3 when it can be used, but is not complete."""
     from toolkit.rollback.backup import emergency_backup
 
     systems = _systems(asked)
-    with _incident(asked, systems, "an emergency backup was asked for") as incident:
+    with _incident(asked, systems) as incident:
+        if asked.execute:
+            _open(asked, incident, "an emergency backup was asked for")
         backup = emergency_backup(systems, incident, actor=asked.operator)
         made = backup.make(execute=asked.execute)
         conditions = backup.preconditions() if not asked.execute else []
         if asked.json:
-            print_json({"executed": asked.execute, "folder": str(backup.folder), "verdict": made.verdict})
-            return
-        if conditions:
+            command = None if asked.execute else _command(asked, systems, {"--backup-only": True})
+            told = {"executed": asked.execute, "folder": str(backup.folder), "verdict": made.verdict}
+            print_json(told | {"command": command})
+        else:
             show_rows(asked.console, "before the backup", [vars(each) for each in conditions])
-        show_rows(asked.console, "backup", made.rows())
-        typer.echo(made.verdict)
+            show_rows(asked.console, "backup", made.rows())
+            typer.echo(made.verdict)
         if not asked.execute:
-            _say_how(asked, "--backup-only")
+            if not asked.json:
+                _say_how(asked, systems, "--backup-only")
+            return
+    raise typer.Exit(0 if made.whole else 3 if made.usable else 1)
 
 
 def roll_back(asked: Asked, restoring: Restoring = AS_PROPOSED, **wish: Any) -> None:
@@ -90,7 +96,7 @@ def roll_back(asked: Asked, restoring: Restoring = AS_PROPOSED, **wish: Any) -> 
     from toolkit.rollback import rollback_plan
 
     systems = _systems(asked, database_only="migration_target" in wish or "backup_restore" in wish)
-    with _incident(asked, systems, "a rollback was asked for by hand") as incident:
+    with _incident(asked, systems) as incident:
         plan = rollback_plan(systems, incident, restore=restoring.wish(), **wish)
         _show_plan(asked, plan)
         if not asked.execute:
@@ -98,6 +104,7 @@ def roll_back(asked: Asked, restoring: Restoring = AS_PROPOSED, **wish: Any) -> 
             _answer_dry(asked, plan, systems, incident, {**wish, **restoring.words()})
             return
         _confirm(asked, plan, systems)
+        _open(asked, incident, "a rollback was asked for by hand")
         rehearsal = _prepare(asked, plan, systems, incident)
         _carry_out(asked, plan, systems, incident, rehearsal)
 
@@ -111,7 +118,7 @@ def resume_rollback(asked: Asked) -> None:
         plan = plan_begun(systems, incident)
         _show_plan(asked, plan)
         if not asked.execute:
-            _say_how(asked, "--resume")
+            _say_how(asked, systems, "--resume")
             return
         _confirm(asked, plan, systems)
         _carry_out(asked, plan, systems, incident, None, resumed=True)
@@ -126,7 +133,7 @@ def abort_rollback(asked: Asked) -> None:
         plan = plan_begun(systems, incident)
         _show_plan(asked, plan)
         if not asked.execute:
-            _say_how(asked, "--abort")
+            _say_how(asked, systems, "--abort")
             return
         _confirm(asked, plan, systems)
         with Progress(asked.console) as progress:
@@ -158,28 +165,34 @@ def _systems(asked: Asked, *, database_only: bool = True) -> "Systems":
 
 
 @contextlib.contextmanager
-def _incident(asked: Asked, systems: "Systems", why: str) -> Iterator["Incident"]:
-    """The named incident; with --execute a new one where none is named; for a dry run one that leaves nothing."""
-    from toolkit.incident import Incident, State
-    from toolkit.playbook import Severity
+def _incident(asked: Asked, systems: "Systems") -> Iterator["Incident"]:
+    """The named incident; with --execute a new one where none is named, not made before `_open`; for a dry run one that
+    leaves nothing."""
+    from toolkit.incident import Incident
 
     if asked.incident is not None:
         incident = Incident.at(asked.incident)
         incident.journal.entries()
         yield incident
-        return
-    if not asked.execute:
+    elif asked.execute:
+        name = f"{utc_now():%Y%m%dT%H%M%SZ}-{systems.playbook.service.name}"
+        yield Incident(REPORTS / "incidents" / name)
+    else:
         with tempfile.TemporaryDirectory() as folder:
             yield Incident(Path(folder) / "dry-run")
+
+
+def _open(asked: Asked, incident: "Incident", why: str) -> None:
+    """Make and open a new incident, once something is to be done: a plan that is refused leaves none behind."""
+    from toolkit.incident import State
+    from toolkit.playbook import Severity
+
+    if asked.incident is not None:
         return
-    folder_name = f"{utc_now():%Y%m%dT%H%M%SZ}-{systems.playbook.service.name}"
-    made = REPORTS / "incidents" / folder_name
-    made.mkdir(parents=True)
-    incident = Incident(made)
+    incident.folder.mkdir(parents=True)
     incident.open(Severity.P1, [why], actor=asked.operator)
     incident.advance(State.ACKNOWLEDGED, why, actor=asked.operator)
-    asked.console.print(f"Incident: {made.resolve()}", highlight=False, soft_wrap=True)
-    yield incident
+    asked.console.print(f"Incident: {incident.folder.resolve()}", highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -188,7 +201,7 @@ def _incident_begun(asked: Asked, systems: "Systems") -> Iterator["Incident"]:
     from toolkit.rollback.resuming import incident_begun
 
     if asked.incident is not None:
-        with _incident(asked, systems, "") as incident:
+        with _incident(asked, systems) as incident:
             yield incident
         return
     incident = incident_begun(systems, REPORTS / "incidents", actor=asked.operator, execute=asked.execute)
@@ -225,14 +238,16 @@ def _answer_dry(
     result = carry_out(plan, systems, incident, actor=asked.operator)
     if asked.json:
         steps = [{"step": each.step, "outcome": each.outcome, "evidence": each.evidence} for each in result.steps]
-        print_json({"executed": False, "plan": plan.to_json(), "steps": steps, "command": _command(asked, wish)})
+        print_json(
+            {"executed": False, "plan": plan.to_json(), "steps": steps, "command": _command(asked, systems, wish)}
+        )
         return
     show_rows(asked.console, "how it stands", result.rows()[:-1])
-    typer.echo(f"Nothing was done: this is the plan only. To carry it out:\n  {_command(asked, wish)}")
+    typer.echo(f"Nothing was done: this is the plan only. To carry it out:\n  {_command(asked, systems, wish)}")
 
 
-def _say_how(asked: Asked, action: str) -> None:
-    command = _command(asked, {action: True})
+def _say_how(asked: Asked, systems: "Systems", action: str) -> None:
+    command = _command(asked, systems, {action: True})
     if asked.json:
         print_json({"executed": False, "command": command})
     else:
@@ -246,8 +261,8 @@ _OPTION_OF = {
 }
 
 
-def _command(asked: Asked, wish: Mapping[str, object]) -> str:
-    """What would do it, to be copied."""
+def _command(asked: Asked, systems: "Systems", wish: Mapping[str, object]) -> str:
+    """What would do it, to be copied: all that was said, and the target by its name wherever that came from."""
     import shlex
 
     words = ["emergency-rollback"]
@@ -265,13 +280,30 @@ def _command(asked: Asked, wish: Mapping[str, object]) -> str:
         else:
             words.append(f"{_OPTION_OF.get(name, f'--{name}')}={value}")
     for option, text in (
-        ("--target", asked.target),
+        ("--target", systems.target.name),
         ("--database-url-env", asked.database_url_env),
         ("--playbook", asked.playbook),
         ("--incident", str(asked.incident) if asked.incident else ""),
     ):
         words += [option, text] if text else []
+    words += _manner_words(asked)
+    if systems.target.production:
+        words += ["--confirm", systems.playbook.service.name]
     return shlex.join([*words, "--execute"])
+
+
+def _manner_words(asked: Asked) -> list[str]:
+    """The options that say how, where they are not as without them."""
+    usual = Asked()
+    said = {
+        "--operator": asked.operator if asked.operator != usual.operator else "",
+        "--no-rehearsal": asked.no_rehearsal,
+        "--take-over": asked.take_over,
+    }
+    words = [word for option, text in said.items() if text for word in (option, text)]
+    if asked.rehearsal_budget_s != usual.rehearsal_budget_s:
+        words += ["--rehearsal-budget", f"{asked.rehearsal_budget_s:g}"]
+    return [*words, *(["--end-blockers"] if asked.end_blockers else [])]
 
 
 def _confirm(asked: Asked, plan: "Plan", systems: "Systems") -> None:
@@ -290,7 +322,9 @@ def _confirmation(asked: Asked, plan: "Plan", systems: "Systems") -> str | None:
     if asked.confirm or not systems.target.production:
         return asked.confirm or None
     if plan.id not in _typed and sys.stdin.isatty():
-        _typed[plan.id] = typer.prompt(f"This is production. Type the service's name ({plan.service}) to go on")
+        _typed[plan.id] = typer.prompt(
+            f"This is production. Type the service's name ({plan.service}) to go on", err=True
+        )
     return _typed.get(plan.id)
 
 

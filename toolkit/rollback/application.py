@@ -59,7 +59,7 @@ def _needs_both(pairing: Pairing, target: str) -> RollbackError:
         f"The application alone cannot go back: {' '.join(pairing.reasons) or pairing.deployment}",
         target=target,
         state="nothing was done",
-        next=f"go back with the schema too: --migration-target=N with --app-rollback={pairing.deployment}",
+        next=f"go back with the schema too: --migration-target=N --deployment={pairing.deployment}, or --last-stable",
     )
 
 
@@ -100,7 +100,7 @@ def deployment_for(releases: Releases, version: int) -> Deployment:
         raise RollbackError(
             f"No earlier deployment is known to run on schema {version}",
             state="nothing was done",
-            next=f"name one with deployment=…: {listed(releases.earlier)}; or restore from a backup",
+            next=f"name one with --deployment: {listed(releases.earlier)}; or restore from a backup",
         )
     return fitting[0]
 

@@ -22,6 +22,13 @@ def notebook_command(plan: Plan, systems: Systems, incident: Incident) -> str:
     return shlex.join(words)
 
 
+def resume_command(plan: Plan, systems: Systems, incident: Incident) -> str:
+    """What goes on with this plan by the command line."""
+    words = ["emergency-rollback", "--resume", "--target", plan.target, "--incident", str(incident.folder.resolve())]
+    words += ["--confirm", plan.service] if systems.target.production else []
+    return shlex.join([*words, "--execute"])
+
+
 def _wish(plan: Plan) -> dict[str, str]:
     """The parameters of 03_rollback that ask for this plan."""
     wish: dict[str, str] = {}

@@ -306,11 +306,11 @@ def _require_takeable(held: Held | None, incident: str, take_over: bool, reason:
             next="say why, or talk to them first",
         )
     if held.dead:
-        following = "it seems to be dead: finish or abort that incident, or take over (take_over=True)"
+        following = "it seems to be dead: finish or abort that incident, or take over (--take-over REASON)"
     else:
         following = (
             f"wait, or talk to them; if they are dead, it can be taken over {DEAD_AFTER_S:.0f} s after the last "
-            "renewal; a live one only with take_over=True and a reason"
+            "renewal; a live one only for a reason (--take-over REASON)"
         )
     raise RollbackError(f"Somebody else is at work: {held}", target=target, state="nothing was done", next=following)
 

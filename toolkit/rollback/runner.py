@@ -20,7 +20,7 @@ from toolkit.incident import Incident
 from toolkit.rollback.backup import require_backup
 from toolkit.rollback.begun import DONE, MADE, STEP_BEGUN, STEP_DONE, Progress, latest_progress
 from toolkit.rollback.blocking import Patience
-from toolkit.rollback.commands import notebook_command
+from toolkit.rollback.commands import notebook_command, resume_command
 from toolkit.rollback.kept_plan import end_plan, keep_plan, require_nothing_unfinished, supersede
 from toolkit.rollback.lease import Lease
 from toolkit.rollback.plan import Plan, Step
@@ -263,7 +263,7 @@ class _Run:
         state = error.state or doing.state()
         self._journal("step.failed", {"step": step.id, "what": step.what, "error": error.what, "state": state})
         self._keep_head()
-        following = error.next or f"run it again: {notebook_command(self.plan, self.systems, self.incident)}"
+        following = error.next or f"go on with it: {resume_command(self.plan, self.systems, self.incident)}"
         kind = UnverifiedError if isinstance(error, UnverifiedError) else RollbackError
         return kind(f"Step {step.id} failed: {error.what}", target=self.plan.target, state=state, next=following)
 

@@ -77,7 +77,7 @@ def test_a_second_operator_is_told_who_where_since_when_and_how(database: Databa
     held = holder_of(database)
     assert held is not None
     said = str(raised.value)
-    for part in ("ada", held.host, f"pid {os.getpid()}", "inc-1", "plan-1", "last renewed", "take_over=True"):
+    for part in ("ada", held.host, f"pid {os.getpid()}", "inc-1", "plan-1", "last renewed", "--take-over REASON"):
         assert part in said
     assert held.token == 1
 

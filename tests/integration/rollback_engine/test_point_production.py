@@ -14,7 +14,8 @@ from toolkit.adapters.systems import Systems
 from toolkit.errors import RollbackError, UnverifiedError
 from toolkit.playbook import load_playbook
 from toolkit.rollback.blocking import Patience
-from toolkit.rollback.plan import PointProduction
+from toolkit.rollback.plan import PointProduction, Step
+from toolkit.rollback.resuming import _undo
 from toolkit.rollback.steps import Surroundings, point_production
 from toolkit.rollback.steps.point_production import REHEARSED, PointingProduction
 
@@ -100,6 +101,18 @@ def test_an_unhealthy_answer_is_taken_only_while_the_database_is_still_to_follow
     ill = Health("/api/health", 503, "unhealthy", 1.0, None, platform.dpl[7], None)
     monkeypatch.setattr(platform.systems.service, "probe", lambda _path: ill)
     assert platform.step(7, after=after).look().done is done
+
+
+def test_what_is_live_and_unwell_can_be_taken_back(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not done, and yet switched: giving up must not leave it live."""
+    assert not platform.step(7).partly()
+    platform.step(7).act()
+    ill = Health("/api/health", 503, "unhealthy", 1.0, None, platform.dpl[7], None)
+    monkeypatch.setattr(platform.systems.service, "probe", lambda _path: ill)
+    step = platform.step(7)
+    assert (step.look().done, step.partly()) == (False, True)
+    undone = _undo(Step("point-production", step.action, *["it"] * 5), step.around)
+    assert (undone.outcome, platform.live()) == ("undone", platform.dpl[8])
 
 
 def test_a_rehearsal_leaves_the_platform_alone(platform: Platform) -> None:

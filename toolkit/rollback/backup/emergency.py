@@ -189,6 +189,16 @@ class MadeBackup:
         return inspect_backup(self.backup.folder, self.backup.manifest.server) if self.backup else []
 
     @property
+    def whole(self) -> bool:
+        """Whether it was made and nothing speaks against it."""
+        return self.backup is not None and not self._wrong
+
+    @property
+    def usable(self) -> bool:
+        """Whether it was made and can be restored, complete or not."""
+        return self.backup is not None and not any(each.name in NEEDED for each in self._wrong)
+
+    @property
     def _wrong(self) -> list[CheckResult]:
         return [each for each in self._results if each.outcome is not Outcome.PASS]
 
@@ -199,8 +209,7 @@ class MadeBackup:
             return "No backup was made: this was a dry run."
         if not self._wrong:
             return "The backup is readable and complete."
-        usable = not any(each.name in NEEDED for each in self._wrong)
-        return f"The backup is {'readable, but not complete' if usable else 'NOT usable'}: {_named(self._wrong)}."
+        return f"The backup is {'readable, but not complete' if self.usable else 'NOT usable'}: {_named(self._wrong)}."
 
     def require_complete(self, accept: str = "") -> None:
         """Stop here unless it is readable and complete; after a dry run there is nothing to require.
@@ -210,8 +219,7 @@ class MadeBackup:
         """
         if not self._wrong:
             return
-        usable = not any(each.name in NEEDED for each in self._wrong)
-        if usable and accept:
+        if self.usable and accept:
             what = f"go on with an incomplete backup: {_named(self._wrong)}"
             self.incident.record("decision.made", {"what": what, "why": accept, "by": self.actor}, actor=self.actor)
             return
@@ -220,7 +228,7 @@ class MadeBackup:
             self.verdict,
             state="it is kept as it is; nothing was rolled back",
             next="mend what is missing and make another"
-            + ("; or, where that cannot be, give the reason for going on without it (accept_incomplete)" * usable),
+            + ("; or, where that cannot be, give the reason for going on without it (accept_incomplete)" * self.usable),
         )
 
 

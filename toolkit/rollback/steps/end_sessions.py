@@ -84,7 +84,7 @@ class EndingSessions(Doing):
     def act(self) -> str:
         with self._database.writing() as conn:
             self.around.fence.guard(conn)
-        ended = self._end_all()
+        ended, kept = self._end_all()
         with self._database.writing() as conn:
             self.around.fence.guard(conn)
             prepare_tables(conn, _ENDED, ("toolkit.ended_sessions",))
@@ -97,8 +97,9 @@ class EndingSessions(Doing):
                 {"plan": self.around.plan.id, "sessions": len(ended)},
             )
         rotate = self.credentials()
-        self.around.tell("sessions.ended", {"sessions": len(ended), "reason": self.action.reason, "rotate": rotate})
-        return f"{len(ended)} sessions ended; to be rotated: {', '.join(rotate)}"
+        told = {"sessions": len(ended), "reason": self.action.reason, "rotate": rotate, "kept": list(map(str, kept))}
+        self.around.tell("sessions.ended", told)
+        return f"{len(ended)} sessions ended{_kept(kept)}; to be rotated: {', '.join(rotate)}"
 
     def state(self) -> str:
         try:
@@ -129,21 +130,23 @@ class EndingSessions(Doing):
             names = []
         return sorted({name for name in [*names, *ours] if any(word in name for word in SECRET_WORDS)})
 
-    def _end_all(self) -> list[Session]:
+    def _end_all(self) -> tuple[list[Session], list[Session]]:
+        """Who was ended, and who is left because our role may not end them: a managed service's own sessions are of a
+        superuser, and must not keep a breach's rollback from going on."""
         began, within_ms = time.monotonic(), round(END_WITHIN_S * 1000)
         with self._database.reading(within_ms=within_ms) as conn:
-            first = sessions(conn, self._database.application_name)
-            left = list(first)
+            there = sessions(conn, self._database.application_name)
+            first, kept = [each for each in there if each.may_end], [each for each in there if not each.may_end]
             for each in first:
-                if each.may_end:
-                    conn.execute("SELECT pg_terminate_backend(%(pid)s)", {"pid": each.pid})
+                conn.execute("SELECT pg_terminate_backend(%(pid)s)", {"pid": each.pid})
+            left = list(first)
             while left:
-                if time.monotonic() - began > END_WITHIN_S or not any(each.may_end for each in left):
+                if time.monotonic() - began > END_WITHIN_S:
                     raise self._left(left)
                 time.sleep(LOOK_EVERY_S)
                 self.around.advance("ending sessions", len(first) - len(left), len(first))
                 left = [each for each in sessions(conn, self._database.application_name) if each in first]
-        return first
+        return first, kept
 
     def _left(self, left: Sequence[Session]) -> RollbackError:
         return RollbackError(
@@ -152,6 +155,13 @@ class EndingSessions(Doing):
             state="all others are ended",
             next=f"end them as a superuser: SELECT pg_terminate_backend({left[0].pid}); then run the plan again",
         )
+
+
+def _kept(kept: Sequence[Session]) -> str:
+    if not kept:
+        return ""
+    named = ", ".join(map(str, kept[:NAMED]))
+    return f"; {len(kept)} are left that only a superuser may end, so look at whose they are: {named}"
 
 
 def sessions(conn: Connection, ours: str) -> list[Session]:

@@ -64,6 +64,10 @@ class PointingProduction(Doing):
         except ToolkitError as error:
             return f"where production points is unknown: {error.what}"
 
+    def partly(self) -> bool:
+        """It was switched, and what answers is not well: that is live all the same, and can be taken back."""
+        return not self.around.rehearsal and self._live() == self.action.deployment
+
     def undo(self) -> str | None:
         """Promote what was live before, which turns automatic assignment on again."""
         if self.around.rehearsal:
