@@ -48,6 +48,7 @@ class Step:
 class Plan:
     """`target` names where it acts. `executed` is False where it was only shown. `others` are plans but this one."""
 
+    id: str | None
     kind: str | None
     target: str | None
     executed: bool
@@ -117,6 +118,7 @@ def read_plan(journal: Sequence[Entry]) -> Plan | None:
     since = [each for each in journal if each.seq > entry.seq and _belongs(each, entry)]
     others = [plan for plan in plans if fields.text(plan.data, "plan") != fields.text(entry.data, "plan")]
     return Plan(
+        id=fields.text(entry.data, "plan"),
         kind=fields.text(entry.data, "kind"),
         target=fields.text(entry.data, "target"),
         executed=bool(meant),

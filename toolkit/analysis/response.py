@@ -18,6 +18,7 @@ from toolkit.analysis.execution import (
     read_plan,
     read_verification,
 )
+from toolkit.analysis.prediction import Prediction, read_prediction
 from toolkit.analysis.references import Reference, References, Source
 from toolkit.journal import Entry
 
@@ -82,6 +83,7 @@ class Response:
     decisions: tuple[Decision, ...]
     backup: Backup | None
     plan: Plan | None
+    prediction: Prediction | None
     verification: Verification | None
     accounting: Accounting | None
     drill: Drill | None
@@ -91,12 +93,14 @@ class Response:
 
 def read_response(journal: Sequence[Entry], facilitator: Sequence[Entry]) -> Response:
     """Read both journals. `facilitator` is empty for a real incident."""
+    plan = read_plan(journal)
     return Response(
         opening=_opening(journal),
         assessment=_assessment(latest(journal, "assessment.made")),
         decisions=tuple(_decision(entry) for entry in every(journal, "decision.made")),
         backup=read_backup(latest(journal, "backup.made", "backup.failed")),
-        plan=read_plan(journal),
+        plan=plan,
+        prediction=read_prediction(journal, plan),
         verification=read_verification(journal),
         accounting=read_accounting(latest([*journal, *facilitator], "accounting.made"), facilitator),
         drill=_drill(facilitator),

@@ -21,6 +21,7 @@ from toolkit.report import figures
 from toolkit.report.canvas import Picture
 from toolkit.report.citations import Citations, markdown
 from toolkit.report.page import render_page
+from toolkit.report.rehearsal_statements import RehearsalStatements
 from toolkit.report.response_statements import ResponseStatements
 from toolkit.report.statements import SOURCE_NAMES, Statements
 
@@ -67,6 +68,7 @@ def render_markdown(analysis: Analysis, pictures: tuple[Picture, Picture], *, pa
         analysis=analysis,
         say=Statements(analysis, citations),
         did=ResponseStatements(analysis, citations),
+        tried=RehearsalStatements(analysis, citations),
         overview=overview,
         lanes=lanes,
         page=page,

@@ -3,7 +3,7 @@
 A restore carries over what was acknowledged since the backup; this says which of the live rows must not be carried.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -43,3 +43,13 @@ class Proposal:
     evidence: tuple[str, ...]
     rows: int | None
     migrated: bool
+
+
+def told_on_a_copy(damage: Damage) -> Damage | None:
+    """The same damage where its transactions mean nothing: every row of a copy was written by the copying. None where
+    it is told by its transactions alone."""
+    if not damage.xids:
+        return damage
+    bare = replace(damage, xids=())
+    told = bare.is_told if damage.verb == "overwritten" else damage.condition is not None
+    return bare if told else None

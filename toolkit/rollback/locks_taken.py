@@ -1,6 +1,8 @@
 """The locks that a transaction of ours holds on tables and indexes, so that what was predicted can be compared."""
 
+import time
 from dataclasses import dataclass
+from typing import Any
 
 from toolkit.adapters.postgres import Connection
 
@@ -45,3 +47,10 @@ def locks_taken(conn: Connection) -> list[LockTaken]:
         if known is None or _STRENGTH.index(mode) > _STRENGTH.index(known):
             strongest[relation] = mode
     return sorted(LockTaken(relation, mode) for relation, mode in strongest.items())
+
+
+def locks_told(conn: Connection, began: float) -> dict[str, Any]:
+    """What the journal keeps of them, before the commit: each lock, and for how many seconds they are held by now at
+    the longest. `began` is a reading of the monotonic clock from before the first."""
+    held_s = round(time.monotonic() - began, 3)
+    return {"locks": [each.to_json() for each in locks_taken(conn)], "held_s": held_s}

@@ -6,11 +6,11 @@ the end. It never touches the target. What the scratch server could not build is
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from toolkit.adapters.systems import Systems
-from toolkit.checks import Check, CheckResult, Finding, Outcome, failed, overall, passed, run_checks, tally, unknown
+from toolkit.checks import CheckResult, Outcome, overall, run_checks, tally
 from toolkit.errors import RollbackError, ToolkitError
 from toolkit.incident import Incident
 from toolkit.rollback.backup import MADE as BACKED_UP
@@ -18,33 +18,58 @@ from toolkit.rollback.backup import Backup, require_backup
 from toolkit.rollback.backup.proof import keep_proof, restore_checks
 from toolkit.rollback.begun import latest_progress
 from toolkit.rollback.blocking import Patience
-from toolkit.rollback.built_schema import live_against_built
-from toolkit.rollback.plan import Plan, Step
+from toolkit.rollback.plan import BackUp, Plan, PointProduction, Step
+from toolkit.rollback.rehearsal_checks import Played, end_checks, for_a_copy, ground_checks
 from toolkit.rollback.rehearsed import REHEARSED
-from toolkit.rollback.scratch import Built, Scratch, scratch_server
+from toolkit.rollback.scratch import scratch_server
 from toolkit.rollback.steps import Surroundings, doing_of
 from toolkit.rollback.steps.doing import Advance, no_advance
 
-AREA = "rehearsal"
 BUDGET_S = 300.0
 RESTORED_BYTES_PER_S = 20e6  # of a dump, with its indexes, on two cores: a cautious figure
-LOCKS = "step.locks"
+LOCKS, SALVAGED, MERGED = "step.locks", "step.salvaged", ("restore.prepared", "restore.swapped")
+LISTED = 4  # locks that are named; more are counted
+
+
+@dataclass(frozen=True)
+class KeptAside:
+    """What a step salvaged: in words, and how many rows."""
+
+    what: str
+    rows: int
 
 
 @dataclass(frozen=True)
 class RehearsedStep:
-    """One step on the copy. `locks` are what it held on tables, `told` what else it said on the way."""
+    """One step on the copy. `locks` are what it held on tables, for `held_s` seconds at the longest; None: for how long
+    is not known. `salvaged` is what it would lose and copied aside. `tried`: a copy has no platform to
+    point, and needs no backup.
+    """
 
     step: str
     what: str
     seconds: float
     outcome: str
     locks: tuple[str, ...] = ()
+    held_s: float | None = None
+    salvaged: tuple[KeptAside, ...] = ()
+    tried: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """As the journal keeps it."""
+        return {
+            "step": self.step,
+            "tried": self.tried,
+            "seconds": self.seconds,
+            "locks": list(self.locks),
+            "held_s": self.held_s,
+            "salvaged": [asdict(each) for each in self.salvaged],
+        }
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What came of it. `why` says what failed, '' when nothing did."""
+    """What came of it. `why` says what failed, '' when nothing did. `problems` could not be built on the copy."""
 
     plan: Plan
     steps: tuple[RehearsedStep, ...]
@@ -52,11 +77,14 @@ class Rehearsal:
     restored_s: float
     seconds: float
     why: str = ""
+    problems: tuple[str, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
-        """A failed step fails it; otherwise as the checks say. Unknown is not passed."""
-        return Outcome.FAIL if self.why else overall(self.results)
+        """A failed step fails it, where the copy was built whole; otherwise as the checks say."""
+        if self.why:
+            return Outcome.UNKNOWN if self.problems else Outcome.FAIL
+        return overall(self.results)
 
     @property
     def verdict(self) -> str:
@@ -65,6 +93,11 @@ class Rehearsal:
         if self.outcome is Outcome.FAIL:
             wrong = self.why or "; ".join(f"{r.name}: {r.evidence}" for r in self.results if r.outcome is Outcome.FAIL)
             return f"It fails on the copy: {wrong}. Nothing was done on the target; choose another way back."
+        if self.why:
+            return (
+                f"It fails on the copy: {self.why}. But the copy could not be built whole ({self.problems[0]}): "
+                "whether it would fail on the target is not known. Nothing was done there."
+            )
         some = "" if self.outcome is Outcome.PASS else " Some of it is unknown: see the table."
         return f"It works on the copy, in {took:.1f} s.{some}"
 
@@ -75,7 +108,9 @@ class Rehearsal:
                 "step": each.step,
                 "on the copy": each.outcome,
                 "s": f"{each.seconds:.2f}",
-                "locks": ", ".join(each.locks) or "none on tables",
+                "locks": _brief(each.locks),
+                "held s": "" if each.held_s is None else f"{each.held_s:.2f}",
+                "salvaged": "; ".join(kept.what for kept in each.salvaged),
             }
             for each in self.steps
         ]
@@ -88,10 +123,16 @@ class Rehearsal:
             "why": self.why,
             "tally": tally(self.results),
             "checks": [{"name": r.name, "outcome": r.outcome, "evidence": r.evidence} for r in self.results],
-            "steps": [{"step": s.step, "seconds": s.seconds, "locks": list(s.locks)} for s in self.steps],
+            "steps": [each.to_json() for each in self.steps],
+            "problems": list(self.problems),
             "restored_s": self.restored_s,
             "seconds": self.seconds,
         }
+
+
+def _brief(locks: Sequence[str]) -> str:
+    more = f" and {len(locks) - LISTED} more" if len(locks) > LISTED else ""
+    return ", ".join(locks[:LISTED]) + more if locks else "none on tables"
 
 
 @dataclass(frozen=True)
@@ -154,8 +195,11 @@ def rehearse(
         keep_proof(backup, proof)
         stage = _Stage(plan, replace(systems, database=built.database), incident, advance)
         steps, why = stage.play()
-        results = [*proof, *run_checks(_checks(built, scratch)), *_after(stage, scratch, plan, why)]
-    made = Rehearsal(plan, steps, results, round(built.seconds, 3), round(time.monotonic() - began, 3), why)
+        results = [*proof, *run_checks(ground_checks(built, scratch))]
+        if not why:
+            results += end_checks(Played(plan, stage.systems, incident.id, scratch, built, stage.merges))
+    seconds = round(time.monotonic() - began, 3)
+    made = Rehearsal(plan, steps, results, round(built.seconds, 3), seconds, why, built.problems)
     incident.record(REHEARSED, made.to_json(), actor=actor)
     return made
 
@@ -176,6 +220,25 @@ def _require_within(backup: Backup, budget_s: float, target: str) -> None:
 
 
 @dataclass
+class _Heard:
+    """What a step told on the way."""
+
+    locks: list[str] = field(default_factory=list)
+    held_s: float | None = None
+    salvaged: list[KeptAside] = field(default_factory=list)
+    merges: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def hear(self, kind: str, data: Mapping[str, Any]) -> None:
+        if kind == LOCKS:
+            self.locks += [f"{lock['mode']} on {lock['relation']}" for lock in data.get("locks", ())]
+            self.held_s = max(self.held_s or 0.0, float(data["held_s"]))
+        if kind == SALVAGED:
+            self.salvaged += [KeptAside(each["what"], int(each["rows"])) for each in data.get("salvaged", ())]
+        if kind in MERGED and isinstance(merged := data["told"].get("merged"), Mapping):
+            self.merges.append(merged)
+
+
+@dataclass
 class _Stage:
     """The copy on which the plan is played."""
 
@@ -183,24 +246,30 @@ class _Stage:
     systems: Systems
     incident: Incident
     advance: Advance
-    locks: list[str] = field(default_factory=list)
+    heard: _Heard = field(default_factory=_Heard)
+    merges: list[Mapping[str, Any]] = field(default_factory=list)
 
     def play(self) -> tuple[tuple[RehearsedStep, ...], str]:
         """Every step in order, until one fails; and why it did."""
-        plan = replace(self.plan, server=self.systems.database.identity())
+        steps = tuple(map(for_a_copy, self.plan.steps))
+        plan = replace(self.plan, server=self.systems.database.identity(), steps=steps)
         around = Surroundings(
             plan, self.systems, self.incident, Patience(), self._hear, advance=self.advance, rehearsal=True
         )
         done: list[RehearsedStep] = []
         for step in plan.steps:
-            self.locks.clear()
+            self.heard = _Heard()
             began = time.monotonic()
             try:
                 outcome, why = self._play(step, around), ""
             except ToolkitError as error:
                 outcome, why = "failed", f"step {step.id}: {error.what}"
             seconds = round(time.monotonic() - began, 3)
-            done.append(RehearsedStep(step.id, step.what, seconds, outcome, tuple(self.locks)))
+            heard = self.heard
+            self.merges += heard.merges
+            locks, salvaged = tuple(dict.fromkeys(heard.locks)), tuple(heard.salvaged)
+            tried = not isinstance(step.action, PointProduction | BackUp)
+            done.append(RehearsedStep(step.id, step.what, seconds, outcome, locks, heard.held_s, salvaged, tried))
             if why:
                 return tuple(done), why
         return tuple(done), ""
@@ -217,35 +286,4 @@ class _Stage:
         return outcome
 
     def _hear(self, kind: str, data: Mapping[str, Any]) -> None:
-        if kind == LOCKS:
-            self.locks += [f"{lock['mode']} on {lock['relation']}" for lock in data.get("locks", ())]
-
-
-def _checks(built: Built, scratch: Scratch) -> list[Check]:
-    return [
-        Check("the copy could be built whole", AREA, lambda: _whole(built)),
-        Check("the scratch server is of the same major version", AREA, lambda: _same_major(scratch)),
-    ]
-
-
-def _whole(built: Built) -> Finding:
-    if built.problems:
-        return unknown(f"not built: {'; '.join(built.problems[:5])}")
-    return passed(f"in {built.seconds:.1f} s")
-
-
-def _same_major(scratch: Scratch) -> Finding:
-    if scratch.same_major:
-        return passed(f"PostgreSQL {scratch.major}")
-    return unknown(f"it is PostgreSQL {scratch.major}, the target's is another: set PG_BINDIR to one of the same major")
-
-
-def _after(stage: _Stage, scratch: Scratch, plan: Plan, why: str) -> list[CheckResult]:
-    """Whether the schema is right at the end; nothing where a step failed."""
-    if why or plan.ends_at is None:
-        return []
-    try:
-        return live_against_built(stage.systems, scratch, plan.ends_at.to_version)
-    except ToolkitError as error:
-        what = error.what
-        return run_checks([Check("the schema is that of the target version", AREA, lambda: failed(what))])
+        self.heard.hear(kind, data)

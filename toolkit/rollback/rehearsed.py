@@ -38,7 +38,8 @@ def rehearsal_of(incident: Incident, plan: Plan) -> Rehearsed | None:
 def require_rehearsal(incident: Incident, plan: Plan, no_rehearsal: str, *, actor: str) -> None:
     """RollbackError unless this plan was rehearsed and ended well there, or somebody gives a reason to go without.
 
-    A plan that failed on the copy is not carried out, whatever the reason. A reason is journaled.
+    A plan that failed on the copy is not carried out, whatever the reason. Where a step failed on a copy that could not
+    be built whole, that tells nothing, and a reason is wanted as without a rehearsal. A reason is journaled.
     """
     made = rehearsal_of(incident, plan)
     if made is not None and made.outcome is Outcome.FAIL:
@@ -48,16 +49,29 @@ def require_rehearsal(incident: Incident, plan: Plan, no_rehearsal: str, *, acto
             state="nothing was done on the target",
             next="choose another way back (restore from a backup, or another version), then rehearse that",
         )
-    if made is not None:
+    if made is not None and not made.why:
         return
     if not no_rehearsal:
-        raise RollbackError(
+        raise _untried(plan, made)
+    told = {"on_the_copy": made.why} if made else {}
+    incident.record(SKIPPED, {"plan": plan.id, "why": no_rehearsal} | told, actor=actor)
+
+
+def _untried(plan: Plan, made: Rehearsed | None) -> RollbackError:
+    if made is None:
+        return RollbackError(
             f"Plan {plan.id} was not tried on a copy",
             target=plan.target,
             state="nothing was done",
             next="rehearse it, as 03_rollback does; or say why not: emergency-rollback … --no-rehearsal REASON",
         )
-    incident.record(SKIPPED, {"plan": plan.id, "why": no_rehearsal}, actor=actor)
+    return RollbackError(
+        f"Plan {plan.id} could not be tried: the copy could not be built whole, and there {made.why}",
+        target=plan.target,
+        state="nothing was done",
+        next="name a PostgreSQL that has what is missing (PG_BINDIR) and rehearse again; or go without and say why: "
+        "emergency-rollback … --no-rehearsal REASON",
+    )
 
 
 def _read(data: Mapping[str, Any]) -> Rehearsed:

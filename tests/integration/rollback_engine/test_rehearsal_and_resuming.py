@@ -22,11 +22,14 @@ from toolkit.errors import RollbackError, UsageError
 from toolkit.incident import Incident
 from toolkit.playbook import Severity
 from toolkit.rollback import carry_out
+from toolkit.rollback.backup import make_backup
+from toolkit.rollback.damage import Damage
 from toolkit.rollback.freeze import frozen
 from toolkit.rollback.kept_plan import end_plan, keep_plan, unfinished_plans
 from toolkit.rollback.lease import Lease, holder_of
-from toolkit.rollback.plan import FreezeWrites, Plan, Step
+from toolkit.rollback.plan import FreezeWrites, Plan, RestoreBeside, Step, SwapIn
 from toolkit.rollback.rehearsal import rehearse, rehearse_if_needed
+from toolkit.rollback.restore.source_reading import read_source
 from toolkit.rollback.resuming import abort, incident_begun, plan_begun
 
 
@@ -80,6 +83,15 @@ def killed_in_the_down(rig: Rig) -> None:
     assert holder_of(rig.systems.database) is not None
 
 
+def restore_of(rig: Rig, source: Path, damage: Damage) -> Plan:
+    """By schemas, from a backup of ours."""
+    sha256 = read_source(source).sha256
+    beside, swap = RestoreBeside(str(source), sha256, "schemas"), SwapIn(str(source), "schemas", (damage,))
+    words = ("what", "why", "expected", "verify", "undo")
+    steps = (Step("restore-beside", beside, *words), Step("swap-in", swap, *words))
+    return Plan("restore", "churn-saver", "sandbox", rig.systems.database.identity(), "a restore", steps)
+
+
 class TestRehearsing:
     def test_it_runs_on_a_copy_and_leaves_the_target_as_it_is(self, rig: Rig) -> None:
         plan = rig.plan(migration_target=8)
@@ -90,6 +102,9 @@ class TestRehearsing:
         assert rig.state_table() == [(9, False)] and rig.live() == rig.deployments[9]
         told = rig.entries("rehearsal.made")[-1].data
         assert told["plan"] == plan.id and told["outcome"] == "pass"
+        step = next(each for each in told["steps"] if each["step"] == "run-down-9")
+        assert 0 < step["held_s"] <= step["seconds"]
+        assert any("failure_category" in each["what"] and each["rows"] > 0 for each in step["salvaged"])
         done = carry_out(plan, rig.systems, rig.incident, actor="tester", execute=True)
         assert [each.outcome for each in done.steps] == ["done", "done"]
 
@@ -111,6 +126,28 @@ class TestRehearsing:
         down.write_text(down.read_text().replace("DROP TYPE failure_category;", ""))
         made = rehearse(rig.plan(migration_target=8), rig.systems, rig.incident, actor="tester")
         assert made.outcome is Outcome.FAIL and "failure_category" in made.verdict
+
+    def test_a_restore_tells_what_it_brought_back_and_carried_over(self, rig: Rig) -> None:
+        good, late = rig.incident.folder / "good", rig.incident.folder / "late"
+        make_backup(rig.systems, good, incident=rig.incident, actor="tester")
+        [(xid,), *_] = rig.query("UPDATE creator_settings SET incentive_days = 99 RETURNING xmin::text")
+        rig.query("UPDATE events SET payload = '{}' WHERE id = (SELECT id FROM events ORDER BY id LIMIT 1)")
+        make_backup(rig.systems, late, incident=rig.incident, actor="tester")
+        written = Damage("creator_settings", ("incentive_days",), None, (xid,), written=(("incentive_days", "99"),))
+        made = rehearse(restore_of(rig, good, written), rig.systems, rig.incident, actor="tester")
+        found = {each.name: each for each in made.results if each.area == "rehearsal"}
+        assert made.outcome is Outcome.PASS, made.verdict
+        assert "fingerprints of the source" in found["what was restored is what was backed up"].evidence
+        carried = found["what was acknowledged since is carried over"].evidence
+        assert carried == "0 rows inserted, 1 changed, 0 deleted", "the event's row, and none that was damaged"
+        assert found["the rows are those that the merge left"].outcome is Outcome.PASS
+        swap = next(each for each in made.steps if each.step == "swap-in")
+        assert swap.held_s is not None and any(lock.startswith("AccessExclusiveLock") for lock in swap.locks)
+        blind = replace(written, written=())
+        unsure = rehearse(restore_of(rig, good, blind), rig.systems, rig.incident, actor="tester")
+        assert unsure.outcome is Outcome.UNKNOWN
+        assert "production's transactions" in {e.name: e for e in unsure.results}["the damage can be told"].evidence
+        assert rig.query("SELECT DISTINCT incentive_days FROM creator_settings") == [(99,)]
 
     def test_a_budget_leaves_the_choice_to_the_operator(self, rig: Rig) -> None:
         plan = rig.plan(migration_target=8)

@@ -100,7 +100,7 @@ def prepare_swap(around: Surroundings, action: SwapIn, restored: Restored) -> di
             lock_within_ms=around.patience.lock_within_ms, hang_up_after_s=around.patience.hang_up_after_s
         ) as conn:
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            prepare_merge(
+            merged = prepare_merge(
                 conn,
                 damaged={schema: schema for schema in copies},
                 restored=copies,
@@ -108,6 +108,7 @@ def prepare_swap(around: Surroundings, action: SwapIn, restored: Restored) -> di
                 config=merge_config(around.systems.playbook, around.incident.id),
                 advance=around.advance,
             )
+        around.tell("restore.prepared", {"told": {"merged": merged.to_json()}})
     except UsageError as error:
         around.tell("restore.not_prepared", {"why": error.what})
     with around.systems.database.reading(within_ms=0) as conn:

@@ -17,7 +17,7 @@ from toolkit.adapters.postgres import Connection, sql
 from toolkit.errors import DatabaseError, RollbackError
 from toolkit.rollback.blocking import Blocker, BlockerWatch, hold_nothing_for_the_dead, sqlstate_of
 from toolkit.rollback.down_progress import Come, Key, come_to, finished, how_far
-from toolkit.rollback.locks_taken import locks_taken
+from toolkit.rollback.locks_taken import locks_told
 from toolkit.rollback.outcomes import Outcome, Standing, outcome_of
 from toolkit.rollback.salvage import Keeper, Missed, Salvaged, as_role
 from toolkit.rollback.steps.doing import Surroundings
@@ -165,10 +165,7 @@ class ScriptRun:
         conn.execute("SELECT set_config('lock_timeout', %(ms)s, true)", {"ms": str(self._lock_within_ms)})
 
     def _tell_locks(self, conn: Connection, began: float) -> None:
-        """Before the commit: which locks it took, and for how long they are held by now."""
-        held_s = round(time.monotonic() - began, 3)
-        told = [each.to_json() for each in locks_taken(conn)]
-        self.around.tell("step.locks", {"locks": told, "held_s": held_s})
+        self.around.tell("step.locks", locks_told(conn, began))
 
     # in parts -------------------------------------------------------------------------------------------------------
 

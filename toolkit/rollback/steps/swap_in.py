@@ -7,6 +7,7 @@ from typing import NoReturn
 from toolkit.adapters.postgres import Connection
 from toolkit.errors import DatabaseError, RollbackError, ToolkitError
 from toolkit.rollback.blocking import Blocker, BlockerWatch, hold_nothing_for_the_dead, sqlstate_of
+from toolkit.rollback.locks_taken import locks_told
 from toolkit.rollback.plan import SwapIn
 from toolkit.rollback.restore.catalog import holders_of
 from toolkit.rollback.restore.names import damaged_name, mark_of
@@ -125,9 +126,13 @@ class SwappingIn(Doing):
         swapped = read_swap(conn, self._mark)
         if swapped is not None and swapped.state == "done":
             return swapped
+        began = time.monotonic()
         if self.action.way == "schemas":
-            return swap_schemas(conn, self.around, self.action, restored, self._counted)
-        return reload_tables(conn, self.around, self.action, restored)
+            swapped = swap_schemas(conn, self.around, self.action, restored, self._counted)
+        else:
+            swapped = reload_tables(conn, self.around, self.action, restored)
+        self.around.tell("step.locks", locks_told(conn, began))
+        return swapped
 
     @property
     def _lock_within_ms(self) -> int:
