@@ -9,13 +9,16 @@ from pathlib import Path
 
 import httpx
 import psutil
+import psycopg
 import pytest
 
 from toolkit.clock import wait_until
+from toolkit.drill.faults import inject
 from toolkit.drill.sandbox import Sandbox, clear_leftovers, running_sandboxes
+from toolkit.drill.scenario import load_scenario
 from toolkit.drill.state import SandboxOptions
 from toolkit.drill.steady import record_steady_state
-from toolkit.errors import ToolkitError, UsageError
+from toolkit.errors import DatabaseError, PlatformError, ToolkitError, UsageError
 from toolkit.places import sandbox_home
 from toolkit.playbook import load_playbook
 
@@ -187,6 +190,46 @@ def test_its_variables_are_the_playbooks_and_its_files_are_private(tmp_path: Pat
         assert "toolkit.drill.keeper" in commands and "toolkit.drill.senders" not in commands
         secrets = [sandbox.state.vercel_token, sandbox.state.webhook_secret, sandbox.state.cron_secret]
         assert not any(secret in commands for secret in [*secrets, "postgresql://"])
+
+
+def test_what_is_broken_already_is_not_broken_again_and_a_dead_part_is_told(tmp_path: Path) -> None:
+    name = f"test-{os.getpid()}-breaking"
+    half, irreversible, ordinary = map(
+        load_scenario, ("half-applied-migration", "irreversible-migration", "breaking-migration")
+    )
+    with Sandbox.start(name, options(tmp_path, traffic=False, monitor=False), attached=True) as sandbox:
+        before = contents(sandbox.state.migrations)
+        inject(irreversible, sandbox.state)
+        released = contents(sandbox.state.migrations)
+        assert released != before
+        for again in (irreversible, ordinary, half):
+            with pytest.raises(UsageError, match=r"at migration 8; that of .* is at 9\. State: nothing was done"):
+                inject(again, sandbox.state)
+        assert contents(sandbox.state.migrations) == released
+        with psycopg.connect(sandbox.state.owner_url) as conn:
+            conn.execute("UPDATE schema_migrations SET version = 8")
+        inject(half, sandbox.state)
+        with pytest.raises(UsageError, match=r"is at 9, dirty"):
+            inject(half, sandbox.state)
+        with psycopg.connect(sandbox.state.owner_url) as conn:
+            conn.execute("UPDATE schema_migrations SET version = 8, dirty = false")
+        with pytest.raises(DatabaseError, match="Migration 009_"):  # what the others left is in its way
+            inject(ordinary, sandbox.state)
+        assert contents(sandbox.state.migrations) == before, "it brings its own migration, not that of the last one"
+        os.kill(next(each.pid for each in belongings(name) if is_platform(each)), signal.SIGKILL)
+        with pytest.raises(PlatformError):
+            inject(load_scenario("bad-deployment"), sandbox.state)
+        gone = sandbox.state.model_copy(update={"owner_url": "postgresql://churn_owner@127.0.0.1:1/churn"})
+        with pytest.raises(DatabaseError, match="The sandbox's database refused"):
+            inject(ordinary, gone)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in folder.iterdir()}
+
+
+def is_platform(process: psutil.Process) -> bool:
+    return "toolkit.drill.platform" in command_line(process)
 
 
 def test_one_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
