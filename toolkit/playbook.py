@@ -311,7 +311,9 @@ def load_playbook(path: Path | str | None = None) -> Playbook:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{file} is not TOML: {error}", next="mend that line, then repeat the command") from None
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}", next="name another: --playbook PATH") from None
+        raise UsageError(
+            f"{file} cannot be read: {error.strerror}", next=f"name another: {PLAYBOOK_VARIABLE}=PATH"
+        ) from None
     try:
         return Playbook.model_validate(content | {"folder": file.resolve().parent})
     except ValidationError as error:
@@ -342,7 +344,7 @@ def _find(path: Path | str | None) -> Path:
             return folder / DEFAULT_PATH
     raise UsageError(
         f"There is no {DEFAULT_PATH} here or in a folder above",
-        next=f"name one: --playbook PATH or {PLAYBOOK_VARIABLE}",
+        next=f"name one: {PLAYBOOK_VARIABLE}=PATH",
     )
 
 

@@ -6,9 +6,12 @@ import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import nbformat
+import pandas as pd
 import psutil
 import pytest
 
@@ -35,6 +38,7 @@ SCORE = {
     *("lost", "duplicated", "unexpected", "checks", "phases"),
 }
 EMAIL_OR_USER = re.compile(rb"\buser_\d+\b")
+LIKE_A_SECRET = (re.compile(rb"postgres(?:ql)?://[^\s\"'*]+:[^\s\"'*@]+@"), re.compile(rb"(?i)bearer [A-Za-z0-9]{8,}"))
 
 
 def check_passed(drill) -> None:
@@ -93,18 +97,33 @@ def test_the_monitor_found_it_and_was_not_told(drill) -> None:
     assert not sealed, "the incident's journal must not know what broke"
 
 
-def secrets_of(folder: Path) -> list[re.Pattern[bytes]]:
-    return [re.compile(rb"postgres(?:ql)?://[^\s\"'*]+:[^\s\"'*@]+@"), re.compile(rb"(?i)bearer [A-Za-z0-9]{8,}")]
+def contents(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """Each file below it, with what it holds; a compressed table unpacked."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            unpacked = pd.read_parquet(path).to_csv().encode() if path.suffix == ".parquet" else b""
+            yield path.relative_to(folder), path.read_bytes() + unpacked
 
 
-def test_no_secret_and_nobody_is_in_any_file(drill) -> None:
-    """The backup holds production data, that is its purpose; nothing else may hold a person or a secret."""
-    for path in drill.folder.rglob("*"):
-        if path.is_file() and "backup" not in path.relative_to(drill.folder).parts:
-            content = path.read_bytes()
-            for pattern in [*secrets_of(drill.folder), EMAIL_OR_USER]:
-                found = pattern.search(content)
-                assert not found, f"{path.name} holds {found.group()[:30]!r}"
+def test_no_secret_of_its_sandbox_is_in_any_file(drill) -> None:
+    assert len(set(drill.secrets)) > 12 and all(len(secret) >= 24 for secret in drill.secrets)
+    holding = [str(path) for path, content in contents(drill.folder) if holds_any(content, drill.secrets)]
+    assert not holding
+    said = (drill.said + json.dumps(drill.printed)).encode()
+    assert not holds_any(said, drill.secrets)
+
+
+def holds_any(content: bytes, secrets: Sequence[str]) -> bool:
+    return any(secret.encode() in content or quote(secret, safe="").encode() in content for secret in secrets)
+
+
+def test_no_url_with_a_password_and_nobody_is_in_any_file(drill) -> None:
+    """The backup holds production data, that is its purpose; nothing else may hold a person."""
+    for path, content in contents(drill.folder):
+        patterns = [*LIKE_A_SECRET, *([] if path.parts[0] == "backup" else [EMAIL_OR_USER])]
+        for pattern in patterns:
+            found = pattern.search(content)
+            assert not found, f"{path} holds {found.group()[:30]!r}"
 
 
 def test_every_notebook_ran_to_its_end(drill) -> None:
@@ -157,6 +176,7 @@ def test_an_interrupted_drill_says_so_and_ends_in_order(
     wait_until(lambda: not any(each.is_running() for each in family), within=20, what="every process to end")
     score = json.loads((folder / "score.json").read_text())
     assert (score["outcome"], score["lost"]) == ("interrupted", None)
+    assert score["checks"] == {"pass": 0, "fail": 0, "unknown": 0}
 
 
 def test_a_drill_whose_database_is_gone_claims_nothing_and_still_reports(toolkit_command, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """The ledger without a database: what is written when, what survives, and the baseline's runs of ids."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ledger_book import ERROR, OK, REFUSED, Book, event
 
-from toolkit.drill.ledger import Ledger, Outcome, Totals, reading, totals
+from toolkit.drill.ledger import Ledger, Outcome, Totals, reading, seal, totals
 from toolkit.drill.ledger.baseline import Baseline, IdRun, id_runs
 from toolkit.errors import ToolkitError
 
@@ -111,6 +113,31 @@ def test_a_ledger_holds_no_user_and_no_body(book: Book) -> None:
 def test_a_missing_ledger_is_named(tmp_path: Path) -> None:
     with pytest.raises(ToolkitError, match=r"no ledger at .*none\.sqlite"):
         totals(tmp_path / "none.sqlite")
+
+
+def test_a_ledger_that_somebody_reads_on_is_whole_and_sealed_when_they_are_done(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book.webhook("evt_1", OK, at=0)
+    reader = sqlite3.connect(book.path, check_same_thread=False)
+    assert reader.execute("SELECT count(*) FROM events").fetchone() == (1,)
+    book.ledger.close()
+    monkeypatch.setattr("toolkit.drill.ledger.book.SEAL_WITHIN_S", 0.2)
+    seal(book.path)
+    assert totals(book.path).acknowledged == 1 and book.path.with_name(book.path.name + "-wal").exists()
+    monkeypatch.setattr("toolkit.drill.ledger.book.SEAL_WITHIN_S", 20)
+    goes = threading.Timer(0.3, reader.close)
+    goes.start()
+    seal(book.path)
+    assert list(book.path.parent.iterdir()) == [book.path] and totals(book.path).acknowledged == 1
+
+
+def test_a_file_that_is_no_ledger_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(b"no database at all " * 100)
+    for use in (totals, seal):
+        with pytest.raises(ToolkitError, match=r"The ledger .*ledger\.sqlite cannot be used: file is not a database"):
+            use(path)
 
 
 # The baseline's ids

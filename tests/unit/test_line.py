@@ -1,9 +1,12 @@
-"""The line of a drill: what opened before the fault is no detection of it."""
+"""The line of a drill: what opened before the fault is no detection of it; what was not done is not claimed."""
 
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from toolkit.cli.drill_display import summary
 from toolkit.drill.line import Drill
 from toolkit.drill.scenario import load_scenario
 from toolkit.errors import ToolkitError
@@ -42,3 +45,15 @@ def test_one_from_after_it_is(drill: Drill) -> None:
     drill.facilitator.append("fault.begun", {}, actor="facilitator")
     drill.incident.open(Severity.P1, ["requests fail"], actor="monitor")
     drill.wait_for_incident()
+
+
+def test_a_drill_that_came_to_nothing_claims_no_check_and_no_report(drill: Drill) -> None:
+    score = drill.finish()
+    assert score.checks == {"pass": 0, "fail": 0, "unknown": 0}
+    told = Console(file=StringIO(), width=200)
+    summary(score, drill.folder, told)
+    said = told.file.getvalue()
+    assert "none ran" in said and "postmortem.html" not in said and f"the evidence is in {drill.folder}" in said
+    (drill.folder / "postmortem.html").touch()
+    summary(score, drill.folder, told)
+    assert f"Report: {drill.folder / 'postmortem.html'}" in told.file.getvalue()

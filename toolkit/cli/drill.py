@@ -70,12 +70,13 @@ def run(
         if json:
             print_json({"error": said, "folder": str(folder)})
         raise typer.Exit(130) from None
+    kept = drill.sandbox.state.name if keep and drill.sandbox is not None else None
     if json:
-        print_json(score.model_dump(mode="json") | {"folder": str(folder)})
+        print_json(score.model_dump(mode="json") | {"folder": str(folder), "sandbox": kept})
     else:
         summary(score, folder, console)
-        if keep and drill.sandbox is not None:
-            console.print(f"The sandbox still runs: toolkit sandbox stop --name {drill.sandbox.state.name}")
+        if kept:
+            console.print(f"The sandbox still runs: toolkit sandbox stop --name {kept}")
     raise typer.Exit(score.exit_code)
 
 

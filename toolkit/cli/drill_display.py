@@ -78,4 +78,6 @@ def summary(score: Score, folder: Path, console: Console) -> None:
     if score.stopped_by:
         console.print(f"Stopped: {score.stopped_by}", style="red", highlight=False)
     verdict = Text("passed", "bold green") if score.passed else Text("not passed", "bold red")
-    console.print(Text("Drill "), verdict, Text(f". Report: {folder / 'postmortem.html'}"), sep="", soft_wrap=True)
+    report = folder / "postmortem.html"
+    where = f"Report: {report}" if report.exists() else f"No report could be written; the evidence is in {folder}"
+    console.print(Text("Drill "), verdict, Text(f". {where}"), sep="", soft_wrap=True)

@@ -25,8 +25,10 @@ class Score(BaseModel):
     """What `score.json` holds.
 
     Times are seconds from the moment the fault began to be put in; None where it did not come to that. `outcome` is
-    'resolved', 'mitigated', 'detected', 'not detected', 'interrupted' or 'failed'. `downtime_s` and `degraded_s` are
-    whole seconds as the senders saw them. `phases` are seconds by name, in order. What could not be counted is None.
+    'resolved', 'mitigated', 'detected', 'not detected' or 'interrupted': how far it came. `stopped_by` tells what ended
+    the line before its end. `checks` are counts by outcome, all 0 where nothing was verified. `downtime_s` and
+    `degraded_s` are whole seconds as the senders saw them. `phases` are seconds by name, in order. What could not be
+    counted is None.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,7 +81,9 @@ class Score(BaseModel):
             "duplicated": _count(self.duplicated),
             "unexpected": _count(self.unexpected),
             "effects missing or doubled": _count(self.effects_wrong),
-            "checks": ", ".join(f"{count} {outcome}" for outcome, count in self.checks.items()) or "none ran",
+            "checks": ", ".join(f"{count} {outcome}" for outcome, count in self.checks.items())
+            if any(self.checks.values())
+            else "none ran",
         }
         return [{"figure": name, "value": value} for name, value in names.items()]
 
@@ -122,7 +126,8 @@ def score_drill(
         time_to_resolve_s=moments[State.RESOLVED],
         **_sent(folder / "ledger.sqlite", broke_at),
         **_accounted(accounting),
-        checks=verification.data["tally"] if verification else {},
+        checks=dict.fromkeys((outcome.value for outcome in Outcome), 0)
+        | (verification.data["tally"] if verification else {}),
         phases=dict(phases),
         journal_head={"seq": head.seq, "hash": head.hash},
         stopped_by=stopped_by,

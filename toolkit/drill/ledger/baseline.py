@@ -4,6 +4,7 @@ Ids that end in a number are kept as runs of numbers. This is exact, needs to kn
 lets the accounting say which row of before is gone.
 """
 
+import contextlib
 import re
 import sqlite3
 from bisect import bisect_right
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.clock import utc_now
-from toolkit.drill.ledger.book import micros, open_for_writing, transaction
+from toolkit.drill.ledger.book import micros, open_for_writing, telling, transaction
 from toolkit.drill.ledger.final_read import event_ids, snapshot
 from toolkit.errors import ToolkitError
 
@@ -43,18 +44,14 @@ def record_baseline(ledger: Path, conn: "psycopg.Connection") -> int:
     with snapshot(conn):
         runs = list(id_runs(event_ids(conn)))
     total = sum(run.last - run.first + 1 if run.first is not None and run.last is not None else 1 for run in runs)
-    db = open_for_writing(ledger)
-    try:
-        with transaction(db):
-            if db.execute("SELECT EXISTS (SELECT 1 FROM events)").fetchone()[0]:
-                raise ToolkitError(
-                    "The baseline cannot be recorded any more",
-                    state="the senders have sent webhooks already",
-                    next="record it before they start",
-                )
-            _replace(db, runs, total)
-    finally:
-        db.close()
+    with telling(ledger), contextlib.closing(open_for_writing(ledger)) as db, transaction(db):
+        if db.execute("SELECT EXISTS (SELECT 1 FROM events)").fetchone()[0]:
+            raise ToolkitError(
+                "The baseline cannot be recorded any more",
+                state="the senders have sent webhooks already",
+                next="record it before they start",
+            )
+        _replace(db, runs, total)
     return total
 
 

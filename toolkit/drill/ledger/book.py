@@ -15,10 +15,11 @@ from types import TracebackType
 from typing import Literal, Self
 
 from toolkit.adapters.webhook import WEBHOOK_PATH, WebhookEvent
-from toolkit.clock import utc_now
-from toolkit.errors import ToolkitError
+from toolkit.clock import utc_now, wait_until
+from toolkit.errors import DeadlineExceeded, ToolkitError
 
 BUSY_TIMEOUT_S = 5.0
+SEAL_WITHIN_S = 5.0
 PAGE_BYTES = 1024  # each commit logs a few whole pages
 CHECKPOINT_PAGES = 20_000  # a checkpoint waits for the disk; a drill of some minutes does without
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -171,20 +172,62 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """One consistent, read-only view of a ledger that may be being written. Raises ToolkitError when there is none."""
+    """One consistent, read-only view of a ledger that may be being written.
+
+    Raises ToolkitError when there is none, and when it cannot be read.
+    """
     if not path.exists():
         raise ToolkitError(f"There is no ledger at {path}", next="start the senders, or name another ledger")
-    with contextlib.closing(
-        sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-    ) as db:
+    with (
+        telling(path),
+        contextlib.closing(
+            sqlite3.connect(
+                f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
+            )
+        ) as db,
+    ):
         db.execute("BEGIN")
         yield db
 
 
 def seal(path: Path) -> None:
-    """Make the ledger one plain file that can be copied and opened anywhere. For when its writer is gone."""
-    with contextlib.closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as db:
+    """Make the ledger one plain file that can be copied and opened anywhere. For when its writer is gone.
+
+    Where somebody goes on reading it, its write-ahead log stays beside it, and belongs to it. Raises ToolkitError when
+    it cannot be written.
+    """
+    with (
+        telling(path),
+        contextlib.closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as db,
+    ):
+        try:
+            wait_until(lambda: _made_plain(db), within=SEAL_WITHIN_S, what="the ledger's readers to be done")
+        except DeadlineExceeded:
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+
+def _made_plain(db: sqlite3.Connection) -> bool:
+    """False while another connection is open on the file: SQLite refuses at once, whatever the timeout."""
+    try:
         db.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def telling(path: Path) -> Iterator[None]:
+    """Tell what SQLite says of a ledger as an error of ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise ToolkitError(
+            f"The ledger {path} cannot be used: {error}",
+            state="nothing can be said of its events",
+            next="see that its disk has room and that the file is whole, then account again",
+        ) from error
 
 
 def micros(moment: datetime) -> int:

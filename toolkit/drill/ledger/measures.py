@@ -5,7 +5,6 @@ A request whose outcome was never recorded, because the senders ended first, cou
 """
 
 import contextlib
-import sqlite3
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +65,7 @@ def live(ledger: Path, seconds: float, now: datetime | None = None) -> LiveRates
         return LiveRates(0, 0, None, None)
     rows: list[tuple[float, int]] = []
     since = micros(now or utc_now()) - int(seconds * 1_000_000)
-    with contextlib.suppress(sqlite3.OperationalError), reading(ledger) as book:  # being created
+    with contextlib.suppress(ToolkitError), reading(ledger) as book:  # being created
         rows = book.execute("SELECT ms, failed FROM requests WHERE answered_at >= ?", (since,)).fetchall()
     failed = sum(row[1] for row in rows)
     return LiveRates(len(rows), failed, failed / len(rows) if rows else None, _p95([row[0] for row in rows]))
@@ -136,8 +135,9 @@ def export_requests(ledger: Path, parquet: Path) -> int:
                 written += len(batch)
         partial.replace(parquet)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise ToolkitError(f"{parquet} cannot be written: {error}", state="the ledger is whole") from error
+    finally:
+        partial.unlink(missing_ok=True)
     return written
 
 
