@@ -135,7 +135,11 @@ class Freeze(_Section):
 
 
 class Endpoints(_Section):
-    """Paths on the service. `health` answers first when one asks whether it is up at all."""
+    """Paths on the service. `health` answers first when one asks whether it is up at all.
+
+    `scheduler_last_run`: the field in which the scheduler's answer says when it ran last; '' where it says so nowhere,
+    and then verification does not claim that it runs.
+    """
 
     health: str
     health_checks: tuple[str, ...]
@@ -143,6 +147,7 @@ class Endpoints(_Section):
     pages: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     scheduler: str
+    scheduler_last_run: str = ""
 
 
 class Thresholds(_Section):

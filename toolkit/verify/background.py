@@ -18,8 +18,10 @@ def background_checks(systems: Systems) -> list[Check]:
     """What the server is busy with, the queue where the playbook names one, the scheduler."""
     checks = [
         Check("sessions are few enough and none is blocked", "performance", lambda: _sessions(systems)),
-        Check("the scheduler is healthy and runs", AREA, lambda: _scheduler(systems)),
+        Check("the scheduler is healthy", AREA, lambda: _scheduler(systems)),
     ]
+    if field := systems.playbook.endpoints.scheduler_last_run:
+        checks.append(Check("the scheduler runs", AREA, lambda: _runs(systems, field)))
     if schema := systems.playbook.database.queue_schema:
         checks.append(Check("the job queue has few failed and no stuck jobs", AREA, lambda: _queue(systems, schema)))
     return checks
@@ -50,31 +52,35 @@ def _queue(systems: Systems, schema: str) -> Finding:
 
 
 def _scheduler(systems: Systems) -> Finding:
-    """Healthy, not switched off, and, where it tells when it ran, run a while ago; else its next run is waited for."""
-    path, limit_s = systems.playbook.endpoints.scheduler, systems.target.monitoring.silence_s
-
-    def ran_in_time() -> bool:
-        age = _since_last_run(systems.service.probe(path))
-        return age is not None and age <= limit_s
-
+    path = systems.playbook.endpoints.scheduler
     health = systems.service.probe(path)
     if not health.healthy or health.body is None:
         return failed(f"{path}: {health.error or health.status_code}, {health.status or 'no status'}")
-    told = health.body.model_extra or {}
-    if told.get("enabled") is False:
+    if (health.body.model_extra or {}).get("enabled") is False:
         return failed(f"{path} answers, and says that the scheduler is switched off")
-    if "lastRunAt" not in told:
-        return passed(f"{path} is healthy; it does not tell when it ran")
+    return passed(f"{path} is healthy")
+
+
+def _runs(systems: Systems, field: str) -> Finding:
+    """It ran a while ago, by its own account; else its next run is waited for."""
+    path, limit_s = systems.playbook.endpoints.scheduler, systems.target.monitoring.silence_s
+
+    def ran_in_time() -> bool:
+        age = _since_last_run(systems.service.probe(path), field)
+        return age is not None and age <= limit_s
+
     if not ran_in_time():
         with contextlib.suppress(DeadlineExceeded):
             wait_until(ran_in_time, within=NEXT_RUN_WITHIN_S, what="the scheduler to run", every=0.25)
-    age = _since_last_run(systems.service.probe(path))
+    health = systems.service.probe(path)
+    age = _since_last_run(health, field)
     if age is None:
-        return unknown(f"{path} is healthy, but nobody has called the scheduler yet")
-    return judge(age <= limit_s, f"{path} is healthy; the scheduler ran {age:.0f} s ago (at most {limit_s:g} s)")
+        told = field in (health.body.model_extra or {} if health.body else {})
+        return unknown(f"{path} {'says that nobody has called it yet' if told else f'does not tell {field}'}")
+    return judge(age <= limit_s, f"{path}: the scheduler ran {age:.0f} s ago (at most {limit_s:g} s)")
 
 
-def _since_last_run(health: Health) -> float | None:
+def _since_last_run(health: Health, field: str) -> float | None:
     """Seconds since the scheduler ran, by its own account; None where it tells none."""
-    ran = (health.body.model_extra or {}).get("lastRunAt") if health.body else None
+    ran = (health.body.model_extra or {}).get(field) if health.body else None
     return max((utc_now() - parse_utc(str(ran))).total_seconds(), 0.0) if ran else None

@@ -67,7 +67,7 @@ def database_checks(systems: Systems, expectation: Expectation) -> list[Check]:
 
 
 def _identity(systems: Systems, expectation: Expectation) -> Finding:
-    """Against the server that was assessed, else the one of the stable point; with neither, that it answers."""
+    """Against the server that was assessed, else the one of the stable point. A name alone proves no server."""
     found = systems.database.identity()
     told = f"PostgreSQL {found.version}, database {found.database} on {found.host}:{found.port}"
     expected: ServerIdentity | None = expectation.server
@@ -75,11 +75,13 @@ def _identity(systems: Systems, expectation: Expectation) -> Finding:
     database = expected.database if expected else kept.get("database")
     system = expected.system_identifier if expected else kept.get("system_identifier")
     if database is None:
-        return passed(f"{told}; nobody recorded which server to expect")
+        return unknown(f"{told}; nobody recorded which server to expect")
     if database != found.database:
         return failed(f"{told}; database {database} was expected")
-    if system is None or found.system_identifier is None:
-        return passed(f"{told}; this role may not see the server's identifier")
+    if found.system_identifier is None:
+        return unknown(f"{told}; its identifier is hidden: grant this role EXECUTE on pg_control_system()")
+    if system is None:
+        return unknown(f"{told}; identifier {found.system_identifier}, but which to expect was not recorded")
     return judge(system == found.system_identifier, f"{told}; identifier {found.system_identifier}, expected {system}")
 
 

@@ -154,7 +154,7 @@ def _require_same_server(systems: Systems, expectation: Expectation) -> None:
 
 
 def _vouched(systems: Systems, expectation: Expectation) -> Expectation:
-    baseline = measure_baseline(systems, STEADY_WINDOW_S)
+    baseline = measure_baseline(systems, expectation.steady_window_s)
     version, deployment = int(baseline["migration_version"]), str(baseline["deployment"])
     point = StablePoint(version, deployment, utc_now(), baseline)
     return replace(expectation, stable=point, migration_version=version, deployment=deployment)
