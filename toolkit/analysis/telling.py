@@ -4,7 +4,7 @@ The four kinds are those of Jeli's Howie guide. Sentences repeat what the entry 
 where names could. A kind that is not known here is told by its name, so that nothing disappears from a timeline unseen.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from toolkit.analysis import fields, words
@@ -147,6 +147,16 @@ def _failed_notebook(data: Data) -> str:
     return f"the notebook {text(data, 'notebook') or '?'} stopped{_because(data, 'error')}"
 
 
+def _conflicts(data: Data) -> str:
+    found = data.get("conflicts")
+    listed = "; ".join(
+        f"{fields.whole(each, 'count')} of {text(each, 'table') or '?'} ({text(each, 'reason') or '?'})"
+        for each in (found if isinstance(found, list) else [])
+        if isinstance(each, Mapping)
+    )
+    return f"the merge could not decide {fields.whole(data, 'count')} rows: {listed}"
+
+
 def _stable(data: Data) -> str:
     version, deployment = text(data, "version") or "?", text(data, "deployment") or "?"
     return f"schema version {version} with deployment {deployment} was recorded as stable"
@@ -195,6 +205,8 @@ _TELLERS: dict[str, tuple[EventKind, Teller]] = {
     "step.blocked": (_DIAGNOSIS, lambda data: f"a step was blocked: {fields.plain(dict(data))}"),
     "plan.interrupted": (_KEY, lambda data: f"the plan was interrupted{_because(data, 'state')}"),
     "recovery.checked": (_DIAGNOSIS, _checked("a quick look at the recovery")),
+    "database.checked": (_DIAGNOSIS, _checked("a look at how the rollback left the database")),
+    "conflicts.listed": (_KEY, _conflicts),
     "verification.made": (_DIAGNOSIS, _checked("verification")),
     "steady_state.measured": (_DIAGNOSIS, _steady),
     "stable.recorded": (_KEY, _stable),

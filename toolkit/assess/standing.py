@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from toolkit.adapters.conflicts import UNDECIDED, judge_conflicts
 from toolkit.adapters.systems import Systems
 from toolkit.assess.status import status_checks
 from toolkit.assess.views import look
@@ -34,6 +35,7 @@ def standing(systems: Systems) -> Standing:
         "writes are not frozen": lambda: _frozen(systems),
         "nobody else is at work": lambda: _lease(systems),
         "no rollback is unfinished": lambda: _unfinished(systems),
+        UNDECIDED: lambda: _conflicts(systems),
     }
     checks = [
         *status_checks(views, systems.playbook, systems.target),
@@ -70,6 +72,11 @@ def _frozen(systems: Systems) -> Finding:
 def _lease(systems: Systems) -> Finding:
     held = holder_of(systems.database)
     return judge(held is None, "the lease is free" if held is None else str(held))
+
+
+def _conflicts(systems: Systems) -> Finding:
+    with systems.database.reading() as conn:
+        return judge_conflicts(conn)
 
 
 def _unfinished(systems: Systems) -> Finding:

@@ -361,7 +361,7 @@ def _carry_out(
     resumed: bool = False,
 ) -> None:
     from toolkit.checks import Outcome, overall
-    from toolkit.rollback import carry_out, recovery
+    from toolkit.rollback import aftermath, carry_out, recovery
 
     reason = asked.no_rehearsal or ("it goes on where it died" if resumed else "")
     with Progress(asked.console) as progress:
@@ -378,8 +378,10 @@ def _carry_out(
         )
         progress("looking whether it helped", 0, None)
         results = recovery(systems, incident, result, actor=asked.operator)
-    _answer(asked, plan, result, rehearsal, results, incident)
-    raise typer.Exit(0 if overall(results) is Outcome.PASS else 3)
+        progress("looking how it left the database", 0, None)
+        left = aftermath(systems, incident, result, actor=asked.operator)
+    _answer(asked, plan, result, rehearsal, results, left, incident)
+    raise typer.Exit(0 if overall([*results, *left]) is Outcome.PASS else 3)
 
 
 def _manner(asked: Asked, progress: Progress) -> Any:
@@ -394,6 +396,7 @@ def _answer(
     result: "RunResult",
     rehearsal: "Rehearsal | None",
     results: "list[CheckResult]",
+    left: "list[CheckResult]",
     incident: "Incident",
 ) -> None:
     if asked.json:
@@ -405,10 +408,12 @@ def _answer(
                 "steps": [vars(each) for each in result.steps],
                 "rehearsal": rehearsal.to_json() if rehearsal else None,
                 "recovery": [vars(each) for each in results],
+                "database": [vars(each) for each in left],
                 "seconds": result.seconds,
             }
         )
         return
     show_rows(asked.console, "done", result.rows())
     show_rows(asked.console, "did it help?", [vars(each) for each in results])
+    show_rows(asked.console, "how did it leave the database?", [vars(each) for each in left])
     typer.echo(f"Next: verify all of it (04_verify with incident {incident.folder.resolve()}).")

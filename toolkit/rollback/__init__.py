@@ -5,14 +5,15 @@ sql_lexer, down_sql         what a down's text tells: what it destroys, what mus
 migration, application      planners, pure: from a situation to a plan
 planning                    collects the situation and asks a planner
 backup                      before anything is changed
-recovered                   did it help?
+recovered, aftermath        did it help, and how did it leave the database?
 runner, steps               carry a plan out, step by step, so that it can be repeated
 
 Planners know nothing of the runner, and the runner knows no planner: a plan is all that passes between them.
 """
 
+from toolkit.rollback.aftermath import aftermath
 from toolkit.rollback.planning import rollback_plan
 from toolkit.rollback.recovered import recovery
 from toolkit.rollback.runner import RunResult, carry_out
 
-__all__ = ["RunResult", "carry_out", "recovery", "rollback_plan"]
+__all__ = ["RunResult", "aftermath", "carry_out", "recovery", "rollback_plan"]

@@ -7,6 +7,7 @@ its own, on both sides; what takes longer is unknown. It reads only.
 from collections.abc import Callable
 from datetime import timedelta
 
+from toolkit.adapters.conflicts import UNDECIDED, judge_conflicts
 from toolkit.adapters.postgres import Connection, ServerIdentity, sql
 from toolkit.adapters.readings import exists, relation
 from toolkit.adapters.systems import Systems
@@ -58,6 +59,7 @@ def database_checks(systems: Systems, expectation: Expectation) -> list[Check]:
         for table, kept in baseline.quiet.items()
         if table in names.quiet_tables
     ]
+    checks.append(check(UNDECIDED, judge_conflicts))
     limit = systems.playbook.thresholds.value_shift
     checks += [
         check(f"the values of {column} are spread as before", _spread(column, baseline.shares.get(column), limit))

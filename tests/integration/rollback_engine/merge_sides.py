@@ -6,8 +6,9 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
+from toolkit.adapters.conflicts import Conflict, undecided
 from toolkit.rollback.damage import Damage
-from toolkit.rollback.merge import Conflict, MergeConfig, Merged, conflicts_of, merge, prepare_merge
+from toolkit.rollback.merge import MergeConfig, Merged, merge, prepare_merge
 
 SIDES = {"public": "live"}, {"public": "old"}
 MARK = "drill-7"
@@ -65,7 +66,7 @@ class Sides:
             )
 
     def conflicts(self) -> Sequence[Conflict]:
-        return conflicts_of(self.conn, MARK)
+        return undecided(self.conn, MARK)
 
     def listed(self) -> set[tuple[Any, str, str]]:
         """Key (the only column's value), column, reason."""

@@ -7,13 +7,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from toolkit.adapters.conflicts import undecided
 from toolkit.drill.database import ServiceDatabase
 from toolkit.drill.schema import migrate_up, seed
 from toolkit.rollback.damage import Damage
 from toolkit.rollback.merge import (
     MergeConfig,
     Merged,
-    conflicts_of,
     hold_queue,
     merge,
     queue_is_held,
@@ -145,7 +145,7 @@ def test_deleted_jobs_come_back_unless_they_are_in_the_archive(live: psycopg.Con
     assert values(live, "SELECT id FROM restored_pgboss.archive") == [archived]
     assert lost in values(live, "SELECT id FROM restored_pgboss.job")
     assert archived not in values(live, "SELECT id FROM restored_pgboss.job")
-    assert [each.reason for each in conflicts_of(live, CONFIG.mark)] == ["deletion"]
+    assert [each.reason for each in undecided(live, CONFIG.mark)] == ["deletion"]
 
 
 def test_a_queue_that_came_since_keeps_its_jobs_and_its_rules(live: psycopg.Connection[Any]) -> None:

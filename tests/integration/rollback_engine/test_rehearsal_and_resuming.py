@@ -15,13 +15,13 @@ import rollback_rig
 from rollback_rig import ROOT, UNREHEARSED, Rig, deployments_of
 from stand_in import StandIn
 
-from toolkit.checks import Outcome
+from toolkit.checks import Outcome, overall
 from toolkit.drill.database import ServiceDatabase
 from toolkit.drill.schema import MIGRATIONS
 from toolkit.errors import RollbackError, UsageError
 from toolkit.incident import Incident
 from toolkit.playbook import Severity
-from toolkit.rollback import carry_out
+from toolkit.rollback import aftermath, carry_out
 from toolkit.rollback.backup import make_backup
 from toolkit.rollback.damage import Damage
 from toolkit.rollback.freeze import frozen
@@ -167,6 +167,19 @@ class TestRehearsing:
         rig.go_live(8)
         plan = rig.plan(deployment=rig.deployments[7])
         assert "nothing to rehearse" in rehearse_if_needed(plan, rig.systems, rig.incident, actor="t").verdict
+
+
+class TestAftermath:
+    def test_the_live_schema_is_held_against_the_one_that_the_migrations_make(self, rig: Rig) -> None:
+        plan = rig.plan(migration_target=8)
+        dry = carry_out(plan, rig.systems, rig.incident, actor="a")
+        assert overall(aftermath(rig.systems, rig.incident, dry, actor="a")) is Outcome.UNKNOWN
+        done = carry_out(plan, rig.systems, rig.incident, actor="a", execute=True, no_rehearsal=UNREHEARSED)
+        assert overall(aftermath(rig.systems, rig.incident, done, actor="a")) is Outcome.PASS
+        rig.query("ALTER TABLE events ADD COLUMN left_behind int")
+        drifted = aftermath(rig.systems, rig.incident, done, actor="a")
+        assert overall(drifted) is Outcome.FAIL and any("left_behind" in each.evidence for each in drifted)
+        assert [entry.data["outcome"] for entry in rig.entries("database.checked")] == ["pass", "fail"]
 
 
 class TestGoingOnAndGivingUp:

@@ -11,7 +11,10 @@ import pytest
 from restore_fixtures import Origin, clone, make_origin
 from restore_rig import RestoreRig, damage_settings
 
+from toolkit.adapters.conflicts import settle, undecided
 from toolkit.adapters.postgres import StablePoint
+from toolkit.checks import Outcome
+from toolkit.rollback import RunResult, aftermath
 from toolkit.rollback.backup import make_backup
 from toolkit.rollback.plan import Plan
 from toolkit.rollback.restore_file import damage_to_confirm, read_restore_file
@@ -81,3 +84,19 @@ def test_damage_that_came_again_is_restored_again(rig: RestoreRig) -> None:
         assert rig.query(RIGHT) == [(0,)]
         marks |= {row[0] for row in rig.query("SELECT mark FROM toolkit.swap WHERE state = 'done'")}
         assert len(marks) == turn
+    run = RunResult(plan, True, (), datetime.now(UTC), 1.0)
+    assert [each.outcome for each in aftermath(rig.systems, rig.incident, run, actor="t")] == [Outcome.PASS]
+    rig.query(
+        "INSERT INTO toolkit.conflict (mark, table_name, key, reason) VALUES"
+        " ('m', 'public.events', '{\"id\": 1}', 'older'), ('m', 'public.events', '{\"id\": 2}', 'refused: events_pkey')"
+    )
+    (refused,) = aftermath(rig.systems, rig.incident, run, actor="t")
+    assert refused.outcome is Outcome.FAIL and "1 refused: events_pkey" in refused.evidence
+    with rig.systems.database.writing() as conn:
+        assert [each.key for each in undecided(conn)] == [{"id": 1}, {"id": 2}]
+        conn.execute("UPDATE toolkit.conflict SET settled = 'by hand' WHERE reason <> 'older'")
+    (open_one,) = aftermath(rig.systems, rig.incident, run, actor="t")
+    assert open_one.outcome is Outcome.UNKNOWN
+    with rig.systems.database.writing() as conn:
+        assert settle(conn, "m", "looked at") == 1
+    assert [each.outcome for each in aftermath(rig.systems, rig.incident, run, actor="t")] == [Outcome.PASS]

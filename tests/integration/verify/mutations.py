@@ -35,6 +35,13 @@ MUTATIONS: dict[str, tuple[str, set[str]]] = {
             SPREAD.format("recovery_cases.failure_reason"),
         },
     ),
+    "an acknowledged row that a restore's merge could not put back": (
+        "CREATE SCHEMA IF NOT EXISTS toolkit; GRANT USAGE ON SCHEMA toolkit TO PUBLIC; CREATE TABLE toolkit.conflict"
+        " (mark text, table_name text, key jsonb, column_name text, reason text, settled text);"
+        " INSERT INTO toolkit.conflict VALUES ('m', 'public.events', '{}', '', 'refused: events_pkey');"
+        " GRANT SELECT ON toolkit.conflict TO PUBLIC",
+        {"no conflict of a restore is undecided"},
+    ),
     "settings rewritten": (
         f"{UNSEEN} UPDATE creator_settings SET incentive_days = 99 WHERE company_id = 'biz_03'",
         {QUIET.format("creator_settings")},

@@ -4,21 +4,17 @@
 """
 
 from toolkit.rollback.merge.config import MergeConfig, merge_config
-from toolkit.rollback.merge.conflicts import Conflict, conflicts_of, count_conflicts
 from toolkit.rollback.merge.merging import merge, prepare_merge
 from toolkit.rollback.merge.outcome import LeftColumn, LeftTable, Merged, TableMerged
 from toolkit.rollback.merge.proposing import propose_damage
 from toolkit.rollback.merge.queue import hold_queue, queue_is_held, release_queue
 
 __all__ = [
-    "Conflict",
     "LeftColumn",
     "LeftTable",
     "MergeConfig",
     "Merged",
     "TableMerged",
-    "conflicts_of",
-    "count_conflicts",
     "hold_queue",
     "merge",
     "merge_config",

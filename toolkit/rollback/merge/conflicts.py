@@ -1,12 +1,9 @@
 """What neither side could decide, row by row, in the target's `toolkit.conflict`: names and keys, never a value.
 
 Owns that table. A conflict is of a mark (the incident), a table, a row's key, and a column ('' for the whole row). It
-stays until somebody has looked; both candidates stand in the live table and in the damaged copy.
+stays until somebody has looked and settles it; both candidates stand in the live table and in the damaged copy. How it
+is read is in `adapters.conflicts`.
 """
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from toolkit.adapters.postgres import Connection, sql
 
@@ -20,7 +17,7 @@ DELETION = "deletion"  # brought back: deleted by the damage, or by somebody on 
 JOB_STATE = "job-state"  # left as it is live: a job does not go back to an earlier state
 UNFIT = "unfit"  # left as the backup has it: the restored column's type does not know the live value
 LEFT_LIVE = "left live: "  # left as it is live: the constraint of that name does not take the mixture of both
-REFUSED = "refused: "  # left as the backup has it: the restored table's constraint of that name does not take it
+# REFUSED: left as the backup has it: the restored table's constraint of that name does not take it
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS toolkit.conflict (
@@ -30,6 +27,8 @@ CREATE TABLE IF NOT EXISTS toolkit.conflict (
     column_name  text        NOT NULL DEFAULT '',
     reason       text        NOT NULL,
     at           timestamptz NOT NULL DEFAULT now(),
+    settled      text,
+    settled_at   timestamptz,
     PRIMARY KEY (mark, table_name, key, column_name)
 );
 CREATE TABLE IF NOT EXISTS toolkit.merge_watermark (
@@ -46,16 +45,6 @@ CREATE TABLE IF NOT EXISTS toolkit.merge_watermark (
 """
 
 
-@dataclass(frozen=True)
-class Conflict:
-    """One of them. `column` is '' for a whole row."""
-
-    table: str
-    key: Mapping[str, Any]
-    column: str
-    reason: str
-
-
 def prepare(conn: Connection) -> None:
     """Create what a merge keeps on the target, where it is missing. Safe to repeat and beside others."""
     found = conn.execute("SELECT to_regclass('toolkit.conflict'), to_regclass('toolkit.merge_watermark')").fetchone()
@@ -67,38 +56,12 @@ def prepare(conn: Connection) -> None:
     conn.execute(_TABLES)
 
 
-def conflicts_of(conn: Connection, mark: str, at_most: int = 1000) -> list[Conflict]:
-    """The conflicts of an incident, by table and key; [] where there are none."""
-    if conn.execute("SELECT to_regclass('toolkit.conflict')").fetchone() == (None,):
-        return []
-    rows = conn.execute(
-        """
-        SELECT table_name, key, column_name, reason
-        FROM toolkit.conflict
-        WHERE mark = %(mark)s
-        ORDER BY table_name, key, column_name
-        LIMIT %(most)s
-        """,
-        {"mark": mark, "most": at_most},
-    ).fetchall()
-    return [Conflict(*row) for row in rows]
-
-
-def count_conflicts(conn: Connection, mark: str) -> dict[str, int]:
-    """How many there are for each table."""
-    if conn.execute("SELECT to_regclass('toolkit.conflict')").fetchone() == (None,):
-        return {}
-    rows = conn.execute(
-        "SELECT table_name, count(*) FROM toolkit.conflict WHERE mark = %(mark)s GROUP BY 1 ORDER BY 1", {"mark": mark}
-    ).fetchall()
-    return {str(table): int(count) for table, count in rows}
-
-
 def list_conflicts(conn: Connection, mark: str, table: str, found: sql.Composable) -> int:
     """Keep what a query (key, column_name, reason) yields; how many. What is listed already gets the newer reason."""
     statement = sql.SQL("""
         INSERT INTO toolkit.conflict AS kept (mark, table_name, key, column_name, reason)
         SELECT DISTINCT ON (key, column_name) {mark}, {table}, key, column_name, reason FROM ({found}) AS found
-        ON CONFLICT (mark, table_name, key, column_name) DO UPDATE SET reason = excluded.reason, at = now()
+        ON CONFLICT (mark, table_name, key, column_name) DO UPDATE
+        SET reason = excluded.reason, at = now(), settled = NULL, settled_at = NULL
     """).format(mark=sql.Literal(mark), table=sql.Literal(table), found=found)
     return conn.execute(statement).rowcount

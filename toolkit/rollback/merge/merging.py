@@ -8,6 +8,7 @@ value and is listed; what a constraint would refuse is left as restored and list
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from toolkit.adapters.conflicts import REFUSED
 from toolkit.adapters.postgres import Connection, sql
 from toolkit.adapters.readings import split_name
 from toolkit.errors import UsageError
@@ -21,7 +22,7 @@ from toolkit.rollback.merge.applying import (
     unrestricted,
 )
 from toolkit.rollback.merge.config import MergeConfig
-from toolkit.rollback.merge.conflicts import REFUSED, list_conflicts, prepare
+from toolkit.rollback.merge.conflicts import list_conflicts, prepare
 from toolkit.rollback.merge.difference import find_changes, find_pairs, reason_names
 from toolkit.rollback.merge.keyless import find_rows
 from toolkit.rollback.merge.outcome import LeftColumn, LeftTable, Merged, TableMerged
