@@ -118,7 +118,11 @@ def _source(systems: Systems, incident: Incident, situation: Situation, source: 
     if source != NEWEST:
         return named_source(Path(source), situation.server)
     found = candidates(find_sources(incident, systems.target.backups), damaged, situation.server)
-    return choose(found, damaged, target=systems.target.name)
+    newest = choose(found, damaged, target=systems.target.name)
+    if newest.kind == "ours":
+        return newest
+    read = named_source(newest.path, situation.server)  # which schemas it holds decides on the way
+    return replace(read, taken_at=read.taken_at or newest.taken_at)
 
 
 def _proposed(conn: Connection, situation: Situation, schemas: Sequence[str]) -> tuple[Proposal, ...]:
