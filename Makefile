@@ -37,7 +37,7 @@ lab: $(STAMP) ## open JupyterLab on the notebooks
 
 soak: $(STAMP) ## every scenario, and every cell of the crash matrix as a table: half an hour
 	@$(BIN)/python -m pytest -m soak tests
-	@$(BIN)/python tests/drills/crash_cell.py
+	@$(BIN)/python tests/drills/crash_matrix.py
 
 bench: $(STAMP) ## time drills, backups, restores and migrations, each beside what it is compared with
 	@$(BIN)/python -m pytest tests/benchmarks/bench_*.py -q -s -p no:cacheprovider -o addopts= --timeout=1800

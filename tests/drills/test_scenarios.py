@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from crash_types import CELLS
+from test_crash_matrix import SAMPLE as CRASHES
 
 from toolkit.drill.scenario import load_scenario, scenario_names
 
 DEFAULT = "breaking-migration"  # `test_drill` runs it
-SAMPLE = ("corrupting-migration", "half-applied-migration")  # the crash matrix plays the faults of the others
+SAMPLE = ("corrupting-migration", "irreversible-migration")  # the sample of the crash matrix plays the others' faults
 
 
 @pytest.mark.parametrize(
@@ -27,3 +29,8 @@ def test_it_is_healed_and_nothing_is_lost(name: str, run_scenario, tmp_path: Pat
     assert (score["outcome"], score["verified"], score["lost"]) == ("resolved", True, 0)
     assert score["severity"] == load_scenario(name).severity
     assert score["acknowledged"] > 200 and score["time_to_detect_s"] > 0
+
+
+def test_each_scenario_is_played_without_a_soak() -> None:
+    by_crashes = {cell.type.scenario for cell in CELLS if str(cell) in CRASHES}
+    assert {DEFAULT, *SAMPLE} | (by_crashes - {None}) == set(scenario_names())

@@ -1,0 +1,1 @@
+ALTER TABLE creator_settings DROP COLUMN nudge_limit;
