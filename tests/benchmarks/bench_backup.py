@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from rich.console import Console
-from two_million import EVENTS, Seeded, two_million
+from two_million import EVENTS, Seeded, met, require_met, two_million
 
 from toolkit.adapters.pgtools import PgTools
 from toolkit.adapters.postgres import Database
@@ -61,10 +61,6 @@ def tell(text: str) -> None:
     Console(width=120).print(f"{text}  [load {load:.1f} on {os.cpu_count()} cores]")
 
 
-def met(holds: bool) -> str:
-    return "met" if holds else "[red]NOT MET[/red]"
-
-
 def test_bench_backup_against_bare_pg_dump(seeded: Seeded, tmp_path: Path) -> None:
     playbook, tools = load_playbook(ROOT / "playbook.toml"), PgTools.found(None)
     with seeded.database.reading() as conn:
@@ -94,6 +90,7 @@ def test_bench_backup_against_bare_pg_dump(seeded: Seeded, tmp_path: Path) -> No
         f"backup of {size:,.0f} MB: with fingerprints and checksums {with_proof:.1f} s, bare pg_dump {without:.1f} s, "
         f"ratio {ratio:.2f}, at most {MOST_OF_DUMP}: {met(ratio <= MOST_OF_DUMP)}"
     )
+    require_met(ratio <= MOST_OF_DUMP)
 
 
 def test_bench_fingerprint_against_count(seeded: Seeded) -> None:
@@ -112,6 +109,7 @@ def test_bench_fingerprint_against_count(seeded: Seeded) -> None:
         f"fingerprint of {EVENTS:,} rows {taken:.2f} s, count(*) {counted:.2f} s, "
         f"ratio {ratio:.1f}, at most {MOST_OF_COUNT:g}: {met(ratio <= MOST_OF_COUNT)}"
     )
+    require_met(ratio <= MOST_OF_COUNT)
 
 
 def test_bench_fingerprints_against_reladiff(seeded: Seeded, tmp_path: Path) -> None:
@@ -136,6 +134,7 @@ def test_bench_fingerprints_against_reladiff(seeded: Seeded, tmp_path: Path) -> 
         f"are two tables equal: native {taken:.2f} s, reladiff -c % {theirs:.2f} s, {ratio:.1f} times faster, "
         f"at least {LEAST_OF_RELADIFF:g}: {met(ratio >= LEAST_OF_RELADIFF)}"
     )
+    require_met(ratio >= LEAST_OF_RELADIFF)
 
 
 def _fingerprint(database: Database) -> TableFingerprint:

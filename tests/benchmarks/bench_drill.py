@@ -58,6 +58,7 @@ def test_bench_default_drill(tmp_path: Path) -> None:
     total = statistics.median(sum(beyond for _, beyond in cost.values()) for cost in costs)
     console.print(f"start to report, median: {statistics.median(walls):.1f} s (target {TARGET_WALL_S} s)")
     console.print(f"notebook overhead, median: {total:.1f} s (target {TARGET_OVERHEAD_S} s)")
+    assert statistics.median(walls) <= TARGET_WALL_S and total <= TARGET_OVERHEAD_S, "a target is not met"
 
 
 def test_bench_forked_against_plain_papermill(tmp_path: Path) -> None:
