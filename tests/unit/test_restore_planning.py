@@ -153,14 +153,16 @@ class TestPlan:
         assert Plan.from_json(plan.to_json()) == plan
 
     def test_frozen_and_backed_up_where_that_is_asked_for(self) -> None:
-        plan = self.plan(freeze=True, backup_folder="backup-2")
+        plan = self.plan(freeze=True, backup_folder="backup-2", queue="pgboss")
         assert [step.id for step in plan.steps] == [
             "freeze-writes",
             "back-up",
             "restore-beside",
             "swap-in",
             "release-writes",
+            "release-effects",
         ]
+        assert (plan.held_queue, self.plan().held_queue) == ("pgboss", None)
 
     def test_it_tells_what_is_lost_and_what_is_not_known(self) -> None:
         plan = self.plan()

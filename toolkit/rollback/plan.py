@@ -179,6 +179,15 @@ class SwapIn:
     kind: Literal["swap-in"] = "swap-in"
 
 
+@dataclass(frozen=True)
+class ReleaseEffects:
+    """Let the queue in the schema `queue` hand out its jobs again, which the swap of `source` holds."""
+
+    source: str
+    queue: str
+    kind: Literal["release-effects"] = "release-effects"
+
+
 Action = Annotated[
     RunDown
     | Mend
@@ -189,7 +198,8 @@ Action = Annotated[
     | ReleaseWrites
     | EndSessions
     | RestoreBeside
-    | SwapIn,
+    | SwapIn
+    | ReleaseEffects,
     Field(discriminator="kind"),
 ]
 
@@ -257,6 +267,11 @@ class Plan:
     def restores(self) -> RestoreBeside | None:
         """The restore in it; None without one."""
         return next((step.action for step in self.steps if isinstance(step.action, RestoreBeside)), None)
+
+    @property
+    def held_queue(self) -> str | None:
+        """The schema of the queue that its swap holds, since a later step releases it; None when it holds none."""
+        return next((step.action.queue for step in self.steps if isinstance(step.action, ReleaseEffects)), None)
 
     @property
     def backs_up(self) -> bool:

@@ -77,6 +77,7 @@ def restore_plan(
         now=utc_now(),
         reasons=(*reasons, *(_said(each) for each in proposed if each.damage in damage)),
         turn=turn,
+        queue=names.queue_schema,
     )
     doubts = (*_suspected(proposed, damage), *_untold(damage))
     return replace(plan, warnings=(*doubts, *plan.warnings), proposed=proposed)

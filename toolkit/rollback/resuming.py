@@ -25,6 +25,7 @@ from toolkit.rollback.plan import (
     MigrateUp,
     Plan,
     PointProduction,
+    ReleaseEffects,
     ReleaseWrites,
     RunDown,
     Step,
@@ -160,7 +161,7 @@ def abort(
 def _undo_all(plan: Plan, around: Surroundings) -> tuple[tuple[Undone, ...], bool]:
     """What became of each step, and whether the database stays changed. What changes it comes first, for what became of
     that decides about the application; whatever releases is no step to undo."""
-    newest_first = [step for step in reversed(plan.steps) if not isinstance(step.action, ReleaseWrites)]
+    newest_first = [s for s in reversed(plan.steps) if not isinstance(s.action, ReleaseWrites | ReleaseEffects)]
     changing = [step for step in newest_first if isinstance(step.action, CHANGING)]
     undone = [_undo(step, around) for step in changing]
     stays = any(each.outcome in (LEFT_AS_IT_IS, "failed") for each in undone)

@@ -16,11 +16,12 @@ from restore_rig import IMPATIENT, PATIENT, RestoreRig, damage_settings
 
 from toolkit.errors import DatabaseError, RollbackError
 from toolkit.rollback.damage import Damage
-from toolkit.rollback.plan import Way
+from toolkit.rollback.plan import Plan, ReleaseEffects, Step, Way
 from toolkit.rollback.restore import swap_databases, swap_schemas
 from toolkit.rollback.restore.names import damaged_name
 from toolkit.rollback.restore.survey import survey_schemas
 from toolkit.rollback.restore.ways import ChosenWay, choose_way
+from toolkit.rollback.steps import Doing, doing_of
 from toolkit.server import PostgresServer
 
 SCHEMAS = ("public", "pgboss")
@@ -197,14 +198,6 @@ class TestRights:
         assert rig.query("SELECT has_table_privilege('app_b6', 'later', 'SELECT')") == [(False,)]
 
 
-def test_the_swapped_tables_are_analyzed(rig: RestoreRig) -> None:
-    rig.beside("schemas").act()
-    rig.swap("schemas").act()
-    assert rig.query("SELECT count(*) > 0 FROM pg_stats WHERE (schemaname, tablename) = ('public', 'pets')") == [
-        (True,)
-    ]
-
-
 class TestCutOff:
     """A swap whose client is gone holds no lock on production, and keeps nobody out, for longer than it must."""
 
@@ -225,6 +218,8 @@ class TestCutOff:
         rig.beside("schemas").act()
         rig.swap("schemas").act()
         assert seen == [("30s", "1s")]
+        analyzed = "SELECT count(*) > 0 FROM pg_stats WHERE (schemaname, tablename) = ('public', 'pets')"
+        assert rig.query(analyzed) == [(True,)]
 
     @pytest.mark.parametrize(("way", "module"), [("schemas", swap_schemas), ("databases", swap_databases)])
     def test_it_hangs_up_by_itself(
@@ -307,3 +302,73 @@ class TestPublications:
         assert rig.query(RIGHT) == [(0,)]
         assert rig.query("SELECT word FROM loose ORDER BY 1") == [("a",), ("b",), ("c",)]
         assert rig.query("SELECT relreplident FROM pg_class WHERE oid = 'public.loose'::regclass") == [("d",)]
+
+
+class TestEffects:
+    """No job is handed out from the swap on, until somebody releases the queue, or gives the plan up."""
+
+    READY = "SELECT count(*) FROM pgboss.job WHERE state < 'active' AND start_after <= now()"
+
+    def plan(self, rig: RestoreRig) -> Plan:
+        release = ReleaseEffects(str(rig.backup), "pgboss")
+        return replace(rig.around().plan, steps=(Step("release-effects", release, "", "", "", "", ""),))
+
+    def releasing(self, rig: RestoreRig) -> Doing:
+        return doing_of(self.plan(rig).steps[0], rig.around())
+
+    @pytest.mark.parametrize("way", ["schemas", "databases", "reload"])
+    def test_they_are_held_from_the_swap_to_the_release(self, rig: RestoreRig, way: Way) -> None:
+        rig.beside(way).act()
+        rig.query("INSERT INTO pgboss.job (name, start_after) VALUES ('reminders', now() - interval '1 minute')")
+        ready = rig.query(self.READY)
+        release = self.releasing(rig)
+        assert not release.look().done
+        assert "waiting jobs are held" in rig.swap(way, plan=self.plan(rig)).act()
+        assert (rig.query(self.READY), release.look().done) == ([(0,)], False)
+        release.require()
+        release.act()
+        assert (rig.query(self.READY), release.look().done) == (ready, True)
+        assert ready[0][0] > 0
+
+    def test_jobs_that_may_send_twice_are_looked_at_first(self, rig: RestoreRig) -> None:
+        rig.beside("schemas").act()
+        rig.query("DELETE FROM pgboss.job WHERE id = (SELECT id FROM pgboss.job WHERE state = 'created' LIMIT 1)")
+        rig.damage = (*rig.damage, Damage("pgboss.job", verb="deleted"))
+        rig.swap("schemas", plan=self.plan(rig)).act()
+        release = self.releasing(rig)
+        with pytest.raises(RollbackError, match="1 jobs were brought back"):
+            release.act()
+        assert rig.query(self.READY) == [(0,)]
+        rig.query("DELETE FROM toolkit.conflict WHERE table_name = 'pgboss.job'")
+        release.act()
+        assert release.look().done
+
+    def test_given_up_it_holds_nothing(self, rig: RestoreRig) -> None:
+        rig.beside("schemas").act()
+        swap = rig.swap("schemas", plan=self.plan(rig))
+        swap.act()
+        rig.query("UPDATE pets SET name = 'new'")
+        assert swap.undo() is None
+        assert self.releasing(rig).look().done
+
+
+class TestDatabasesBack:
+    """A swap of databases is undone like one of schemas: where nothing was written since."""
+
+    def test_where_nothing_was_written_since(self, rig: RestoreRig) -> None:
+        rig.query("CREATE TABLE toolkit.kept AS SELECT 42 AS answer; ALTER TABLE toolkit.kept OWNER TO toolkit")
+        rig.beside("databases").act()
+        rig.swap("databases").act()
+        rig.query("UPDATE toolkit.kept SET answer = 43")
+        assert rig.swap("databases").undo()
+        assert rig.query(RIGHT) != [(0,)]
+        assert rig.query("SELECT answer, state FROM toolkit.kept, toolkit.swap") == [(43, "undone")]
+        assert not rig.swap("databases").look().done
+
+    @pytest.mark.parametrize("write", ["UPDATE pets SET name = 'new' WHERE id = 1", "DELETE FROM pets WHERE id = 1"])
+    def test_never_where_a_write_would_be_lost(self, rig: RestoreRig, write: str) -> None:
+        rig.beside("databases").act()
+        rig.swap("databases").act()
+        rig.query(write)
+        assert rig.swap("databases").undo() is None
+        assert rig.query(RIGHT) == [(0,)]

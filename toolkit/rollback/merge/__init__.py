@@ -7,7 +7,7 @@ from toolkit.rollback.merge.config import MergeConfig, merge_config
 from toolkit.rollback.merge.merging import merge, prepare_merge
 from toolkit.rollback.merge.outcome import LeftColumn, LeftTable, Merged, TableMerged
 from toolkit.rollback.merge.proposing import propose_damage
-from toolkit.rollback.merge.queue import hold_queue, queue_is_held, release_queue
+from toolkit.rollback.merge.queue import hold_effects, hold_queue, queue_is_held, release_queue, undecided_jobs
 
 __all__ = [
     "LeftColumn",
@@ -15,6 +15,7 @@ __all__ = [
     "MergeConfig",
     "Merged",
     "TableMerged",
+    "hold_effects",
     "hold_queue",
     "merge",
     "merge_config",
@@ -22,4 +23,5 @@ __all__ = [
     "propose_damage",
     "queue_is_held",
     "release_queue",
+    "undecided_jobs",
 ]

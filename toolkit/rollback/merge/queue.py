@@ -6,7 +6,7 @@ the queue's own schema, so a hold survives a crash and a rename, and works for a
 """
 
 from toolkit.adapters.postgres import Connection, sql
-from toolkit.rollback.merge.conflicts import prepare
+from toolkit.rollback.merge.conflicts import JOB_STATE, prepare
 
 TRIGGER = "toolkit_holds_job"
 PUT_OFF, PUT_OFF_FROM = "87660000 hours", "9000-01-01 00:00:00+00"
@@ -41,8 +41,33 @@ def hold_queue(conn: Connection, schema: str) -> int:
     return conn.execute(touch).rowcount
 
 
+def hold_effects(conn: Connection, schema: str | None) -> int | None:
+    """As `hold_queue`; None where there is no queue to be held."""
+    if schema is None or not _is_there(conn, schema):
+        return None
+    return hold_queue(conn, schema)
+
+
+def undecided_jobs(conn: Connection, mark: str, schema: str) -> int:
+    """Jobs of that queue that a merge brought back or could not decide, and that nobody has settled yet."""
+    if conn.execute("SELECT to_regclass('toolkit.conflict')").fetchone() == (None,):
+        return 0
+    row = conn.execute(
+        """
+        SELECT count(DISTINCT key)
+        FROM toolkit.conflict
+        WHERE mark = %(mark)s AND table_name = %(table)s AND reason <> %(settled)s
+        """,
+        {"mark": mark, "table": f"{schema}.job", "settled": JOB_STATE},
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def release_queue(conn: Connection, schema: str) -> int:
     """Give every job its time back. Jobs that got it back; 0 where nothing was held."""
+    if not _is_there(conn, schema):
+        return 0
     job = sql.Identifier(schema, "job")
     conn.execute(sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(TRIGGER), job))
     back = sql.SQL("""
@@ -50,6 +75,13 @@ def release_queue(conn: Connection, schema: str) -> int:
         WHERE isfinite(start_after) AND start_after >= {}::timestamptz
     """).format(job, sql.Literal(PUT_OFF), sql.Literal(PUT_OFF_FROM))
     return conn.execute(back).rowcount
+
+
+def _is_there(conn: Connection, schema: str) -> bool:
+    row = conn.execute(
+        "SELECT to_regclass(format('%%I.job', %(schema)s::text)) IS NOT NULL", {"schema": schema}
+    ).fetchone()
+    return row == (True,)
 
 
 def queue_is_held(conn: Connection, schema: str) -> bool:

@@ -11,7 +11,17 @@ from datetime import datetime, timedelta
 from toolkit.errors import RollbackError
 from toolkit.rollback.damage import Damage
 from toolkit.rollback.migrations import Migration, MigrationFolder
-from toolkit.rollback.plan import BackUp, FreezeWrites, MigrateUp, Plan, ReleaseWrites, RestoreBeside, Step, SwapIn
+from toolkit.rollback.plan import (
+    BackUp,
+    FreezeWrites,
+    MigrateUp,
+    Plan,
+    ReleaseEffects,
+    ReleaseWrites,
+    RestoreBeside,
+    Step,
+    SwapIn,
+)
 from toolkit.rollback.restore.names import damaged_name, mark_of, restored_name
 from toolkit.rollback.restore.source_reading import Source
 from toolkit.rollback.restore.sources import Damaged
@@ -47,12 +57,14 @@ def plan_restore(
     now: datetime | None = None,
     reasons: Sequence[str] = (),
     turn: int = 1,
+    queue: str | None = None,
 ) -> Plan:
     """The plan of a restore from `source` by `way`, without what `damage` names.
 
     `wanted_version`: the schema to end at; None: that of the backup, or the live one where the schema stays.
-    `backup_folder` '' plans no emergency backup (one was made). `turn` as in `Plan`. Raises RollbackError for a pooled
-    connection, an unknown server, and migrations that are not there to be applied again.
+    `backup_folder` '' plans no emergency backup (one was made). `turn` as in `Plan`. `queue`: the schema of the job
+    queue that the swap holds, None where there is none. Raises RollbackError for a pooled connection, an unknown
+    server, and migrations that are not there to be applied again.
     """
     _require(situation)
     mark = mark_of(incident, str(source.path), turn)
@@ -64,6 +76,7 @@ def plan_restore(
         _swap(source, way, damage, mark),
         *(_up(each, situation) for each in ups),
         *([_release()] if freeze else []),
+        *([_effects(source, queue)] if queue else []),
     ]
     return Plan(
         kind="restore",
@@ -140,6 +153,18 @@ def _release() -> Step:
     )
 
 
+def _effects(source: Source, queue: str) -> Step:
+    return Step(
+        id="release-effects",
+        action=ReleaseEffects(str(source.path), queue),
+        what=f"Let the jobs of {queue} be handed out again, which the swap holds",
+        why="Nothing leaves the service before the restored data is in place: a reminder is not sent twice",
+        expected="Waiting jobs have their times back. It stops where jobs were brought back or could not be decided",
+        verify="No job is held any more",
+        undo="--abort releases them too",
+    )
+
+
 def _back_up(folder: str) -> Step:
     return Step(
         id="back-up",
@@ -175,7 +200,7 @@ def _swap(source: Source, way: ChosenWay, damage: Sequence[Damage], mark: str) -
         "databases": (
             f"Rename the databases, and carry over what was acknowledged since {source.name} in between",
             "Every connection is ended once; nobody can connect while the live rows are compared",
-            "By the maintenance database: the same renames the other way round",
+            "Renamed back where nothing was written since; otherwise a restore of the emergency backup",
         ),
         "reload": (
             f"Put the rows of {_named(damage)} back in place, in one transaction, from {source.name}",

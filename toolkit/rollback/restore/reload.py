@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from toolkit.adapters.postgres import Connection, sql
 from toolkit.adapters.readings import split_name
 from toolkit.errors import RollbackError
+from toolkit.rollback.merge import hold_effects
 from toolkit.rollback.merge.applying import identify, identify_no_more, unidentified
 from toolkit.rollback.plan import SwapIn
 from toolkit.rollback.relations import relations
@@ -62,7 +63,8 @@ def reload_tables(conn: Connection, around: Surroundings, action: SwapIn, restor
             _change(conn, table, copies[table.schema])
             _insert_missing(conn, table, copies[table.schema])
     reloaded = [f"{table.schema}.{table.name}" for table in tables]
-    told = {"merged": merged.to_json(), "reloaded": reloaded, "dragged": dragged}
+    told: dict[str, object] = {"merged": merged.to_json(), "reloaded": reloaded, "dragged": dragged}
+    told["held_jobs"] = hold_effects(conn, around.plan.held_queue)
     swapped = Swapped(restored.mark, restored.source, "reload", "done", restored.schemas, {}, told)
     keep_swap(conn, swapped)
     return swapped

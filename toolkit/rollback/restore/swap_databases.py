@@ -20,6 +20,8 @@ from toolkit.adapters.postgres import Connection, Database, sql
 from toolkit.errors import RollbackError
 from toolkit.playbook import pg_bindir
 from toolkit.rollback.freeze import reapply
+from toolkit.rollback.merge import hold_effects
+from toolkit.rollback.merge.conflicts import prepare
 from toolkit.rollback.plan import SwapIn
 from toolkit.rollback.relations import relations
 from toolkit.rollback.restore.catalog import snapshot_of
@@ -37,7 +39,7 @@ from toolkit.rollback.restore.privileges import Rights, carry_over, rights_in
 from toolkit.rollback.restore.records import Restored, Swapped, keep_swap
 from toolkit.rollback.restore.settings import carry_settings
 from toolkit.rollback.restore.staging import Staged, stage, staged_damage
-from toolkit.rollback.restore.swap_schemas import carry
+from toolkit.rollback.restore.swap_schemas import carry, count_rows, counts_after, written_since
 from toolkit.rollback.steps.doing import Surroundings
 
 OWN_SCHEMA = "toolkit"
@@ -55,13 +57,15 @@ def swap_databases(around: Surroundings, action: SwapIn, restored: Restored) -> 
     applications = around.systems.playbook.database.schemas
     with live.reading() as there, copy.reading() as here:  # before anybody is sent away
         require_covered(there, here, restored.schemas, applications)
+    with copy.reading(within_ms=0) as here:  # nobody else writes there
+        counted = count_rows(here, {schema: schema for schema in restored.schemas})
     _carry_toolkit(live, copy, around.incident.folder)
     notes = carry_settings(live, maintenance(live), name, beside)
     with maintenance(live).singly() as above:
         _require_alone(above, name)
         _mark_closed(above, name, beside)
         try:
-            swapped = _catch_up(above, around, action, restored, live, copy, notes)
+            swapped = _catch_up(above, around, action, restored, live, copy, notes, counted)
             end_sessions(above, beside)
             _rename(above, name, beside, aside)
         except BaseException:
@@ -121,20 +125,51 @@ def _require_alone(conn: Connection, name: str) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
-def rename_back(live: Database, mark: str) -> None:
-    """Put the damaged database in the live one's place again, and the restored one beside. Ends every session."""
+def swap_back(around: Surroundings, swapped: Swapped) -> bool:
+    """The inverse, where nothing was written since; False where something was, and the restored database stays live.
+
+    Ends every session once. Raises RollbackError or DatabaseError; the live database is open again then.
+    """
+    live, mark = around.systems.database, swapped.mark
     name, beside, aside = name_of(live), restored_name(mark), damaged_name(mark)
+    with live.writing() as conn:
+        around.fence.guard(conn)
     with maintenance(live).singly() as above:
+        if aside not in states_of(above, [aside]):
+            return False
         _require_alone(above, name)
         _mark_closed(above, name, aside)
         try:
-            close_to_all(above, name)
-            end_sessions(above, name)
+            if not _put_back(above, around, swapped, live.named(aside)):
+                _open_again(above, name)
+                return False
             end_sessions(above, aside)
             _rename(above, name, aside, beside)
         except BaseException:
             _open_again(above, name)
             raise
+    return True
+
+
+def _put_back(above: Connection, around: Surroundings, swapped: Swapped, damaged: Database) -> bool:
+    """Close the live database and, where nothing was written to it, take what the toolkit keeps along."""
+    live, hang_up_after_s = around.systems.database, around.patience.hang_up_after_s
+    with (
+        live.reading(within_ms=int(hang_up_after_s * 1000 / 3)) as there,
+        damaged.writing(lock_within_ms=0, hang_up_after_s=hang_up_after_s) as here,
+    ):
+        close_to_all(above, name_of(live))
+        end_sessions(above, name_of(live), but=[there.info.backend_pid])
+        there.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        prepare(here)  # what the merge has made in the copy
+        same = count_rows(there, {schema: schema for schema in swapped.schemas}) == dict(swapped.counts)
+        kept = {each.name for each in relations(there, [OWN_SCHEMA])}
+        if not same or written_since(there, swapped) or kept - {each.name for each in relations(here, [OWN_SCHEMA])}:
+            return False
+        _copy_toolkit(there, here)
+        reapply(here)
+        keep_swap(here, Swapped(swapped.mark, swapped.source, swapped.way, "undone", swapped.schemas))
+    return True
 
 
 def _catch_up(
@@ -145,6 +180,7 @@ def _catch_up(
     live: Database,
     copy: Database,
     notes: Sequence[str],
+    counted: Mapping[str, int],
 ) -> Swapped:
     """Between closing and renaming: everything that was acknowledged, from the live database into the copy."""
     name = name_of(live)
@@ -173,16 +209,24 @@ def _catch_up(
         _advance(there, here, restored.schemas)
         _drop_staged(here, staged)
         refresh_views(here, [schema for schema in restored.schemas if schema not in applications])
-        swapped = _finish(here, restored, rights, {"merged": merged.to_json(), "notes": list(notes)})
+        held = hold_effects(here, around.plan.held_queue)
+        told = {"merged": merged.to_json(), "notes": list(notes), "held_jobs": held}
+        swapped = _finish(here, restored, rights, counts_after(counted, merged), told)
     return swapped
 
 
-def _finish(here: Connection, restored: Restored, rights: Mapping[str, Rights], told: Mapping[str, object]) -> Swapped:
+def _finish(
+    here: Connection,
+    restored: Restored,
+    rights: Mapping[str, Rights],
+    counts: Mapping[str, int],
+    told: Mapping[str, object],
+) -> Swapped:
     """Rights as the live ones had them, the freeze, the record. True once it is renamed: nobody reads it before."""
     taken = [line for schema, live in rights.items() for line in carry_over(here, schema, live)]
     reapply(here)
     swapped = Swapped(
-        restored.mark, restored.source, "databases", "done", restored.schemas, {}, {**told, "rights": taken}
+        restored.mark, restored.source, "databases", "done", restored.schemas, counts, {**told, "rights": taken}
     )
     keep_swap(here, swapped)
     return swapped

@@ -10,7 +10,7 @@ from toolkit.adapters.postgres import Connection, sql
 from toolkit.errors import UsageError
 from toolkit.rollback.damage import Damage
 from toolkit.rollback.freeze import reapply
-from toolkit.rollback.merge import Merged, merge, merge_config, prepare_merge
+from toolkit.rollback.merge import Merged, hold_effects, merge, merge_config, prepare_merge
 from toolkit.rollback.plan import SwapIn
 from toolkit.rollback.relations import relations
 from toolkit.rollback.restore.catalog import root_tables
@@ -47,8 +47,9 @@ def swap_schemas(
     taken = [line for place in places for line in carry_over(conn, place.live, rights[place.live])]
     unpublished = repoint(conn, published, {place.damaged: place.live for place in places})
     reapply(conn)
-    told = {"merged": merged.to_json(), "rights": taken, "unpublished": unpublished}
-    counts = _with(counted, merged)
+    held = hold_effects(conn, around.plan.held_queue)
+    told = {"merged": merged.to_json(), "rights": taken, "unpublished": unpublished, "held_jobs": held}
+    counts = counts_after(counted, merged)
     swapped = Swapped(restored.mark, restored.source, "schemas", "done", restored.schemas, counts, told)
     keep_swap(conn, swapped)
     return swapped
@@ -128,7 +129,7 @@ def count_rows(conn: Connection, schemas: Mapping[str, str]) -> dict[str, int]:
     return counts
 
 
-def _with(counts: Mapping[str, int], merged: Merged) -> dict[str, int]:
+def counts_after(counts: Mapping[str, int], merged: Merged) -> dict[str, int]:
     """The counts of the copy after the merge: counting under the swap's locks would cost what the swap itself does."""
     after = dict(counts)
     for table in merged.tables:

@@ -7,6 +7,7 @@ from toolkit.rollback.plan import (
     Mend,
     MigrateUp,
     PointProduction,
+    ReleaseEffects,
     ReleaseWrites,
     RestoreBeside,
     RunDown,
@@ -20,6 +21,7 @@ from toolkit.rollback.steps.freeze_writes import FreezingWrites, ReleasingWrites
 from toolkit.rollback.steps.mend import Mending
 from toolkit.rollback.steps.migrate_up import MigratingUp
 from toolkit.rollback.steps.point_production import PointingProduction
+from toolkit.rollback.steps.release_effects import ReleasingEffects
 from toolkit.rollback.steps.restore_beside import RestoringBeside
 from toolkit.rollback.steps.run_down import RunningDown
 from toolkit.rollback.steps.swap_in import SwappingIn
@@ -50,3 +52,5 @@ def doing_of(step: Step, around: Surroundings) -> Doing:
             return RestoringBeside(restore, around)
         case SwapIn() as swap:
             return SwappingIn(swap, around)
+        case ReleaseEffects() as effects:
+            return ReleasingEffects(effects, around)

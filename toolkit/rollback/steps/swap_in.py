@@ -8,12 +8,14 @@ from toolkit.adapters.postgres import Connection
 from toolkit.errors import DatabaseError, RollbackError, ToolkitError
 from toolkit.rollback.blocking import Blocker, BlockerWatch, hold_nothing_for_the_dead, sqlstate_of
 from toolkit.rollback.locks_taken import locks_told
+from toolkit.rollback.merge import release_queue
 from toolkit.rollback.plan import SwapIn
 from toolkit.rollback.restore.catalog import holders_of
 from toolkit.rollback.restore.names import damaged_name, mark_of
 from toolkit.rollback.restore.records import Restored, Swapped, prepare, read_restored, read_swap
 from toolkit.rollback.restore.reload import reload_tables
 from toolkit.rollback.restore.swap_databases import reopen, swap_databases
+from toolkit.rollback.restore.swap_databases import swap_back as swap_databases_back
 from toolkit.rollback.restore.swap_schemas import prepare_swap, swap_back, swap_schemas
 from toolkit.rollback.steps.doing import Doing, Standing, Surroundings
 
@@ -67,15 +69,34 @@ class SwappingIn(Doing):
     def undo(self) -> str | None:
         with self._database.reading() as conn:
             swapped = read_swap(conn, self._mark)
-        if swapped is None or swapped.state != "done" or swapped.way != "schemas":
+        if swapped is None or swapped.state != "done":
             return None
+        if self._swap_back(swapped):
+            return "the damaged data is live again, as nothing was written since"
+        self._release()
+        return None
+
+    def _swap_back(self, swapped: Swapped) -> bool:
+        if swapped.way == "databases":
+            return swap_databases_back(self.around, swapped)
+        if swapped.way == "reload":
+            return False
         with self._database.writing(
             lock_within_ms=self._lock_within_ms, hang_up_after_s=self.around.patience.hang_up_after_s
         ) as conn:
             hold_nothing_for_the_dead(conn)
             self.around.fence.guard(conn)
-            undone = swap_back(conn, swapped)
-        return "the damaged data is live again, as nothing was written since" if undone else None
+            return swap_back(conn, swapped)
+
+    def _release(self) -> None:
+        """The swap stays, and nobody carries the plan on: what it holds would be held for ever."""
+        queue = self.around.plan.held_queue
+        if queue is None:
+            return
+        with self._database.writing(lock_within_ms=ENDING_LOCK_WITHIN_MS) as conn:
+            self.around.fence.guard(conn)
+            jobs = release_queue(conn, queue)
+        self.around.tell("effects.released", {"queue": queue, "jobs": jobs})
 
     def _patiently(self, restored: Restored) -> Swapped:
         """In one transaction, tried until its locks could be had or the patience is used up. Then, where that was asked
@@ -173,7 +194,9 @@ class SwappingIn(Doing):
         carried = sum(each["inserted"] + each["changed"] + each["deleted"] for each in tables)
         conflicts = sum(each["conflicts"] for each in tables)
         listed = f"; {conflicts} conflicts are listed in toolkit.conflict" if conflicts else ""
+        held = swapped.told.get("held_jobs")
+        waiting = "" if held is None else f"; {held:,} waiting jobs are held until they are released"
         return (
             f"the restored copy is live; what was acknowledged since the backup was carried over, {carried:,} changes "
-            f"of it under the swap's locks{listed}; the damaged data is kept as {damaged_name(self._mark)}"
+            f"of it under the swap's locks{listed}{waiting}; the damaged data is kept as {damaged_name(self._mark)}"
         )
