@@ -158,7 +158,9 @@ def test_declaring_opens_an_incident(run, tmp_path: Path, monkeypatch: pytest.Mo
     shutil.copy(SOURCE, tmp_path)
     monkeypatch.chdir(tmp_path)
     code, out, _ = run("declare", "P1", "users see an empty dashboard", "--json")
-    entries = Journal(Path(json.loads(out)["incident"]) / "journal.jsonl", "x").entries()
+    folder = Path(json.loads(out)["incident"])
+    assert folder.is_absolute(), "a notebook runs in another folder"
+    entries = Journal(folder / "journal.jsonl", "x").entries()
     assert code == 0 and [(e.kind, e.data["severity"]) for e in entries] == [("incident.opened", "P1")]
 
 
@@ -190,6 +192,27 @@ def test_a_journal_that_is_gone_or_shorter_is_found(run, finished: Path, name: s
         path.write_bytes(b"".join(lines[:-1]))
     code, _, err = run("journal", "verify", str(finished))
     assert code == 1 and name in err and "not whole" in err
+    code, out, err = run("journal", "verify", str(finished), "--json")
+    told = json.loads(out)  # one object
+    assert code == 1 and "not whole" in err and "not whole" in told["error"]
+    assert told[name]["problems"] and told["next"] == "keep the folder as it is"
+
+
+def test_a_folder_that_is_no_backup_is_one_json_object(run, tmp_path: Path) -> None:
+    code, out, err = run("backup", "verify", str(tmp_path), "--json")
+    told = json.loads(out)
+    assert code == 1 and "is not good: manifest" in told["error"] and "is not good" in err
+    assert [check["outcome"] for check in told["checks"]] == ["fail"]
+
+
+def test_what_the_machine_refuses_is_json_too(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "/full/journal.jsonl")
+
+    monkeypatch.setattr("toolkit.cli.rollback.show_status", full)
+    code, out, err = run("rollback", "--status-only", "--json")
+    assert code == 1 and "No space left on device (/full/journal.jsonl). Next: mend that" in err
+    assert json.loads(out)["error"] == "No space left on device (/full/journal.jsonl)"
 
 
 def test_a_damaged_score_is_told(run, finished: Path) -> None:

@@ -17,6 +17,7 @@ from typer._click.exceptions import ClickException  # typer's own copy, which it
 
 import toolkit
 from toolkit.cli import backup, declare, drill, journal, postmortem, rollback, sandbox
+from toolkit.cli.options import told_error
 from toolkit.errors import ToolkitError
 from toolkit.redaction import redact
 
@@ -73,7 +74,9 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except OSError as error:  # a full disk, a folder that is not ours: the machine's word, no traceback
         path = f" ({error.filename})" if error.filename else ""
-        typer.echo(redact(f"{error.strerror or error}{path}. Next: mend that, then repeat the command."), err=True)
+        _tell(
+            ToolkitError(f"{error.strerror or error}{path}", next="mend that, then repeat the command"), as_json=as_json
+        )
         sys.exit(1)
     except Exception as error:  # a fault of ours: told without the secrets that its traceback may quote
         _tell_fault(error, as_json=as_json)
@@ -98,5 +101,4 @@ def _tell_fault(error: Exception, *, as_json: bool) -> None:
 
 
 def _print(error: ToolkitError) -> None:
-    told = {"error": error.what, "target": error.target, "state": error.state, "next": error.next}
-    typer.echo(redact(json.dumps(told)))
+    typer.echo(json.dumps(told_error(error)))

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from toolkit.checks import CheckResult, Outcome, overall
-from toolkit.cli.options import REPORTS, Json, examples, print_json
+from toolkit.cli.options import REPORTS, Json, answer, examples, print_json
 from toolkit.clock import iso, utc_now
-from toolkit.errors import BackupError, UnverifiedError, UsageError
+from toolkit.errors import BackupError, ToolkitError, UnverifiedError, UsageError
 from toolkit.redaction import keep_secret
 
 if TYPE_CHECKING:
@@ -71,12 +71,14 @@ def verify(
     results = [each for each in found.results if each.name in NEEDED or restore or each.outcome is Outcome.FAIL]
     if json:
         checks = [{"name": each.name, "outcome": each.outcome, "evidence": each.evidence} for each in found.results]
-        print_json({"folder": str(folder), "level": int(found.level), "verified": found.level.title, "checks": checks})
-    else:
-        for each in found.results:
-            Console().print(f"{_MARKS[each.outcome]} {escape(f'{each.name}: {each.evidence}')}")
-        typer.echo(f"{folder}: {found.level.title}")
-    _require_passed(folder, results)
+        told = {"folder": str(folder), "level": int(found.level), "verified": found.level.title, "checks": checks}
+        answer(told, _not_passed(folder, results))
+        return
+    for each in found.results:
+        Console().print(f"{_MARKS[each.outcome]} {escape(f'{each.name}: {each.evidence}')}")
+    typer.echo(f"{folder}: {found.level.title}")
+    if error := _not_passed(folder, results):
+        raise error
 
 
 @app.command(epilog=examples("toolkit backup prune /backups", "toolkit backup prune /backups --last 3 --execute"))
@@ -226,13 +228,14 @@ def _show_decisions(decisions: "list[Decision]") -> None:
         Console().print(table)
 
 
-def _require_passed(folder: Path, results: list[CheckResult]) -> None:
+def _not_passed(folder: Path, results: list[CheckResult]) -> ToolkitError | None:
     outcome = overall(results)
     told = "; ".join(f"{each.name}: {each.evidence}" for each in results if each.outcome is not Outcome.PASS)
     if outcome is Outcome.FAIL:
-        raise BackupError(f"{folder} is not good: {told}", next="use another: toolkit backup list")
+        return BackupError(f"{folder} is not good: {told}", next="use another: toolkit backup list")
     if outcome is Outcome.UNKNOWN:
-        raise UnverifiedError(f"{folder} could not be proved: {told}", next="put that right, then verify it again")
+        return UnverifiedError(f"{folder} could not be proved: {told}", next="put that right, then verify it again")
+    return None
 
 
 def _secret(variable: str, environ: Mapping[str, str] | None = None) -> str:

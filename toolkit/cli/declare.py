@@ -24,11 +24,10 @@ def declare(
     book = load_playbook(playbook or None)
     folder = REPORTS / "incidents" / f"{utc_now():%Y%m%dT%H%M%SZ}-{book.service.name}"
     rule = book.severity[severity]
+    folder = folder.resolve()  # a notebook runs in a folder of its own
     folder.mkdir(parents=True)
     Incident(folder).open(severity, [reason], actor=operator)
     if json:
         print_json({"incident": str(folder), "severity": severity, "update_every_minutes": rule.update_every_minutes})
         return
-    typer.echo(
-        f"{folder.resolve()}\n{severity}: {rule.title}. An update is due every {rule.update_every_minutes} minutes."
-    )
+    typer.echo(f"{folder}\n{severity}: {rule.title}. An update is due every {rule.update_every_minutes} minutes.")

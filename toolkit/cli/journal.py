@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toolkit.cli.options import Json, examples, print_json
+from toolkit.cli.options import Json, answer, examples
 from toolkit.errors import JournalError, UsageError
 from toolkit.incident import FACILITATOR_FILE, JOURNAL_FILE
 
@@ -35,17 +35,20 @@ def verify(
     if not names:
         raise UsageError(f"{folder} holds no journal", next="name an incident's or a drill's folder")
     found = {name: inspect(folder / name, heads.get(name)) for name in names}
+    broken = [name for name, seen in found.items() if seen.problems]
+    error = None
+    if broken:
+        what = f"{', '.join(broken)} in {folder}: the evidence is not whole"
+        error = JournalError(what, next="keep the folder as it is")
     if json:
-        print_json({name: _told(seen) for name, seen in found.items()})
-    else:
-        for name, seen in found.items():
-            typer.echo(f"{name}: {seen.entries} entries, {_tail(seen)}")
-            for problem in seen.problems:
-                typer.echo(f"  ✗ {problem}")
-    if broken := [name for name, seen in found.items() if seen.problems]:
-        raise JournalError(
-            f"{', '.join(broken)} in {folder}: the evidence is not whole", next="keep the folder as it is"
-        )
+        answer({name: _told(seen) for name, seen in found.items()}, error)
+        return
+    for name, seen in found.items():
+        typer.echo(f"{name}: {seen.entries} entries, {_tail(seen)}")
+        for problem in seen.problems:
+            typer.echo(f"  ✗ {problem}")
+    if error:
+        raise error
 
 
 def _told(seen: "Inspection") -> dict[str, object]:

@@ -7,6 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from toolkit.errors import ToolkitError
+from toolkit.redaction import redact
+
 REPORTS = Path("reports")
 
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON object on standard output.")]
@@ -16,6 +19,27 @@ Seed = Annotated[int, typer.Option("--seed", help="Decides data and traffic. The
 
 def print_json(answer: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(answer, indent=2, default=str))
+
+
+def told_error(error: ToolkitError) -> dict[str, str | None]:
+    """An error as the fields of an answer."""
+    return {
+        name: redact(said) if said else said
+        for name, said in (
+            ("error", error.what),
+            ("target", error.target),
+            ("state", error.state),
+            ("next", error.next),
+        )
+    }
+
+
+def answer(told: Mapping[str, Any], error: ToolkitError | None) -> None:
+    """One JSON object, whatever came of it: `error` is merged into it, told on standard error, and ends the program."""
+    print_json(dict(told) | (told_error(error) if error else {}))
+    if error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit_code)
 
 
 def examples(*lines: str) -> str:
