@@ -6,6 +6,7 @@ import pytest
 
 from toolkit.adapters.readings import Activity, Flow, MigrationState, QueueState
 from toolkit.adapters.traffic import ErrorClass, PathTraffic, Traffic
+from toolkit.detect.observe import OwnNormal
 from toolkit.detect.signals import (
     DatabaseReading,
     Hysteresis,
@@ -183,3 +184,16 @@ def test_one_failed_request_pages_nobody() -> None:
         seen = Observation(traffic=traffic(requests, 1), health=probes("a", a="ok"), database=database(flow=STEADY))
         for _ in range(10):
             assert hysteresis.update(read_signals(seen, LIMITS)) == []
+
+
+def test_what_is_normal_is_learnt_from_several_windows_and_from_none_that_failed() -> None:
+    """The first window may be an idle moment; held against it, an ordinary one would open an incident."""
+    own = OwnNormal(60, LIMITS)
+    assert own.learn(replace(traffic(p95_ms=1), window_s=30), now=0) is None, "half a window"
+    assert own.learn(traffic(30, p95_ms=1), now=0) is None, "too few requests"
+    assert own.learn(traffic(p95_ms=228), now=100) is None
+    assert own.learn(traffic(p95_ms=459), now=130) is None
+    assert own.learn(traffic(100, 50, 3000), now=160) is None, "what failed is not normal"
+    assert own.learn(None, now=219) is None
+    assert own.learn(traffic(p95_ms=300), now=220) == 459
+    assert own.learn(traffic(p95_ms=5000), now=221) == 459, "it has learnt"

@@ -4,6 +4,7 @@ Each is watched in a thread of its own with deadlines of its own, so that a poll
 not for a service that accepts and does not answer, nor for a database or a platform that is gone. It judges nothing.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ QUESTION_WITHIN_MS = 1000
 PAGES_EVERY_S = 2.0
 NORMAL_EVERY_S = 5.0
 FULL_WINDOW = 0.95
+LEARNING_WINDOWS = 3
 NO_ANSWER = "no answer"
 
 T = TypeVar("T")
@@ -37,6 +39,31 @@ class Normal:
     version: int | None = None
     p95_ms: float | None = None
     shares: Mapping[str, Shares] | None = None
+
+
+class OwnNormal:
+    """Where nobody recorded what is normal: the slowest of the first full windows in which nearly all went well.
+
+    One window is too little to learn from: the first may hold an idle moment, and the next are no worse.
+    """
+
+    def __init__(self, window_s: float, limits: Limits) -> None:
+        self._window_s, self._limits = window_s, limits
+        self._learnt_at: float | None = None
+        self._p95_ms: float | None = None
+
+    def learn(self, traffic: Traffic | None, now: float) -> float | None:
+        """Take in what one poll saw at `now` (monotonic seconds). The 95th percentile in ms once it is known."""
+        if traffic is not None and self._tells(traffic):
+            if self._learnt_at is None:
+                self._learnt_at = now + (LEARNING_WINDOWS - 1) * self._window_s
+            if now <= self._learnt_at:
+                self._p95_ms = max(self._p95_ms or 0.0, traffic.p95_ms or 0.0) or None
+        return self._p95_ms if self._learnt_at is not None and now >= self._learnt_at else None
+
+    def _tells(self, traffic: Traffic) -> bool:
+        full = traffic.window_s >= FULL_WINDOW * self._window_s and traffic.requests >= self._limits.min_requests
+        return full and (traffic.error_rate or 0) <= self._limits.error_rate / 2
 
 
 class Observer:
@@ -57,7 +84,7 @@ class Observer:
         self._words: dict[str, str] = {}
         self._migration: MigrationState | None = None
         self._recorded = Normal()
-        self._own_p95_ms: float | None = None
+        self._own_normal = OwnNormal(self._window_s, self._limits)
         self.database_word = "not asked yet"
         self.platform_word = "not asked yet"
 
@@ -93,7 +120,7 @@ class Observer:
             pages=self._probes(self._pages),
             database=database,
             migration=self._migration,
-            normal_p95_ms=self._recorded.p95_ms or self._own_normal(traffic),
+            normal_p95_ms=self._recorded.p95_ms or self._own_normal.learn(traffic, time.monotonic()),
             stable_version=self._recorded.version,
             normal_shares=self._recorded.shares,
         )
@@ -118,14 +145,6 @@ class Observer:
                 fresh[path] = word
         self._words |= fresh
         return Probes({path: self._words[path] for path in watches if path in self._words}, frozenset(fresh))
-
-    def _own_normal(self, traffic: Traffic | None) -> float | None:
-        """Where nobody recorded what is normal: the first full window in which nearly all went well."""
-        if self._own_p95_ms is None and traffic is not None:
-            full = traffic.window_s >= FULL_WINDOW * self._window_s and traffic.requests >= self._limits.min_requests
-            if full and (traffic.error_rate or 0) <= self._limits.error_rate / 2:
-                self._own_p95_ms = traffic.p95_ms
-        return self._own_p95_ms
 
     def _ask_platform(self) -> str:
         try:

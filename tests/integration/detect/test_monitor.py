@@ -85,7 +85,7 @@ def test_an_unverified_migration_that_breaks_requests_is_p0(
     assert "23514 (known)" in watched.reasons()
 
 
-def test_slow_answers_are_held_against_the_first_quiet_window(watch, stub: StubTarget) -> None:
+def test_slow_answers_are_held_against_the_first_quiet_windows(watch, stub: StubTarget) -> None:
     watched = watch(window_s=1)
 
     def normal() -> object:
