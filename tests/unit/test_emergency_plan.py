@@ -58,6 +58,7 @@ def test_writes_stop_first_and_come_back_last_in_stages(situation: Situation) ->
         "back-up",
         "point-production",
         "run-down-9",
+        "verify-frozen",
         "release-webhooks",
         "release-reminders",
         "release-everything",

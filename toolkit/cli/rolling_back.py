@@ -6,7 +6,7 @@ It decides nothing that a notebook could not: the same functions run in `02_stab
 import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +74,8 @@ def back_up_only(asked: Asked) -> None:
         if asked.execute:
             _open(asked, incident, "an emergency backup was asked for")
         backup = emergency_backup(systems, incident, actor=asked.operator)
-        made = backup.make(execute=asked.execute)
+        with Progress(asked.console) as progress:
+            made = backup.make(execute=asked.execute, advance=progress)
         conditions = backup.preconditions() if not asked.execute else []
         if asked.json:
             command = None if asked.execute else _command(asked, systems, {"--backup-only": True})
@@ -329,22 +330,32 @@ def _confirmation(asked: Asked, plan: "Plan", systems: "Systems") -> str | None:
 
 
 def _prepare(asked: Asked, plan: "Plan", systems: "Systems", incident: "Incident") -> "Rehearsal | None":
-    """The emergency backup, then the rehearsal on it, where the plan changes the database."""
+    """The emergency backup, then the rehearsal on it, where the plan changes the database and makes neither itself."""
     from toolkit.rollback.backup import emergency_backup
-    from toolkit.rollback.rehearsal import rehearse
 
-    if not plan.changes_database:
+    if not plan.changes_database or _freezes_first(plan):
         return None
-    with asked.console.status("Making the emergency backup"):
-        made = emergency_backup(systems, incident, actor=asked.operator).make(execute=True)
+    with Progress(asked.console) as progress:
+        made = emergency_backup(systems, incident, actor=asked.operator).make(execute=True, advance=progress)
     if not asked.json:
         show_rows(asked.console, "emergency backup", made.rows())
     if asked.no_rehearsal:
         return None
     with Progress(asked.console) as progress:
-        rehearsal = rehearse(
-            plan, systems, incident, actor=asked.operator, budget_s=asked.rehearsal_budget_s, advance=progress
-        )
+        return _rehearse(asked, plan, systems, incident, progress)
+
+
+def _freezes_first(plan: "Plan") -> bool:
+    """A full emergency stops writes before all else; its backup and its rehearsal come while nothing is written."""
+    return plan.kind == "emergency" and plan.backs_up
+
+
+def _rehearse(asked: Asked, plan: "Plan", systems: "Systems", incident: "Incident", progress: Progress) -> "Rehearsal":
+    from toolkit.rollback.rehearsal import rehearse
+
+    rehearsal = rehearse(
+        plan, systems, incident, actor=asked.operator, budget_s=asked.rehearsal_budget_s, advance=progress
+    )
     if not asked.json:
         show_rows(asked.console, "rehearsal", rehearsal.rows())
         asked.console.print(rehearsal.verdict, highlight=False)
@@ -363,8 +374,15 @@ def _carry_out(
     from toolkit.checks import Outcome, overall
     from toolkit.rollback import aftermath, carry_out, recovery
 
-    reason = asked.no_rehearsal or ("it goes on where it died" if resumed else "")
+    on_the_way = _freezes_first(plan)
+    reason = asked.no_rehearsal or ("it goes on where it died" if resumed and not on_the_way else "")
+    made = [rehearsal] if rehearsal else []
     with Progress(asked.console) as progress:
+
+        def rehearse_now() -> None:
+            made.append(_rehearse(asked, plan, systems, incident, progress))
+
+        manner = replace(_manner(asked, progress), rehearse=rehearse_now if on_the_way else None)
         result = carry_out(
             plan,
             systems,
@@ -374,13 +392,13 @@ def _carry_out(
             confirm=_confirmation(asked, plan, systems),
             no_rehearsal=reason,
             resumed=resumed,
-            manner=_manner(asked, progress),
+            manner=manner,
         )
         progress("looking whether it helped", 0, None)
         results = recovery(systems, incident, result, actor=asked.operator)
         progress("looking how it left the database", 0, None)
         left = aftermath(systems, incident, result, actor=asked.operator)
-    _answer(asked, plan, result, rehearsal, results, left, incident)
+    _answer(asked, plan, result, made[-1] if made else None, results, left, incident)
     raise typer.Exit(0 if overall([*results, *left]) is Outcome.PASS else 3)
 
 

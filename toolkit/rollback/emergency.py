@@ -15,6 +15,7 @@ from toolkit.rollback.plan import (
     ReleaseWrites,
     Stage,
     Step,
+    VerifyFrozen,
 )
 from toolkit.rollback.situation import Situation, unseen_application
 
@@ -69,7 +70,8 @@ def plan_emergency(
             state="nothing was done",
             next="restore a backup (--backup-restore=FILE), or assess again",
         )
-    steps = [_freeze(), *([_end_sessions(breach)] if breach else []), _back_up(turn), *inner, *map(_release, STAGES)]
+    first = [_freeze(), *([_end_sessions(breach)] if breach else []), _back_up(turn)]
+    steps = [*first, *inner, _verify(), *map(_release, STAGES)]
     told = "; ".join(part.summary.partition(": ")[2] or part.summary for part in parts) or "sessions ended"
     return Plan(
         kind="emergency",
@@ -123,6 +125,18 @@ def _back_up(turn: int) -> Step:
         expected="As long as the first backup took",
         verify="It is read whole",
         undo="Nothing to undo: a backup changes nothing",
+    )
+
+
+def _verify() -> Step:
+    return Step(
+        id="verify-frozen",
+        action=VerifyFrozen(),
+        what="Look at the data, the state table and what is live, before anything is written again",
+        why="What is wrong now can be mended or given up while nothing is lost by it",
+        expected="A few seconds; the service refuses writes meanwhile",
+        verify="No check fails; what is unknown is told",
+        undo="Nothing to undo: it only looks",
     )
 
 

@@ -140,6 +140,13 @@ class FreezeWrites:
 
 
 @dataclass(frozen=True)
+class VerifyFrozen:
+    """Look at the data, the state table and what is live while nothing is written; what fails keeps writes frozen."""
+
+    kind: Literal["verify-frozen"] = "verify-frozen"
+
+
+@dataclass(frozen=True)
 class ReleaseWrites:
     """Give them back, as far as the stage says: webhooks, then reminders too, then everything."""
 
@@ -195,6 +202,7 @@ Action = Annotated[
     | PointProduction
     | BackUp
     | FreezeWrites
+    | VerifyFrozen
     | ReleaseWrites
     | EndSessions
     | RestoreBeside

@@ -21,11 +21,12 @@ from toolkit.rollback.backup import require_backup
 from toolkit.rollback.begun import DONE, MADE, STEP_BEGUN, STEP_DONE, Progress, latest_progress
 from toolkit.rollback.blocking import Patience
 from toolkit.rollback.commands import notebook_command, resume_command
+from toolkit.rollback.freeze import state_of_writes
 from toolkit.rollback.kept_plan import end_plan, keep_plan, require_nothing_unfinished, supersede
 from toolkit.rollback.lease import Lease
-from toolkit.rollback.plan import Plan, Step
+from toolkit.rollback.plan import BackUp, Plan, Step
 from toolkit.rollback.progress import Progressing
-from toolkit.rollback.rehearsed import require_rehearsal
+from toolkit.rollback.rehearsed import rehearsal_of, require_rehearsal
 from toolkit.rollback.steps import Doing, Surroundings, doing_of
 from toolkit.rollback.steps.doing import NO_FENCE, Advance, Fence, no_advance
 
@@ -75,12 +76,15 @@ class RunResult:
 @dataclass(frozen=True)
 class Manner:
     """How a plan is carried out. `take_over`: why the lease is taken from somebody who holds it; '' leaves it to them.
-    `end_blockers`: sessions in the way of a lock are ended when patience is used up. `advance` shows progress."""
+    `end_blockers`: sessions in the way of a lock are ended when patience is used up. `advance` shows progress.
+    `rehearse`: tries the plan on a copy once the backup is there that the plan makes itself, writes frozen; without it
+    the rehearsal must have been made before."""
 
     patience: Patience = Patience()  # noqa: RUF009 - a frozen value
     take_over: str = ""
     end_blockers: bool = False
     advance: Advance = no_advance
+    rehearse: Callable[[], None] | None = None
 
 
 AS_USUAL = Manner()
@@ -163,13 +167,14 @@ class _Run:
         if self.plan.changes_database and self.plan.server is not None and not begun and not resumed:
             if not self.plan.backs_up:
                 require_backup(self.incident, self.plan.server)
-            require_rehearsal(self.incident, self.plan, no_rehearsal, actor=self.actor)
+            if not self._rehearses_on_the_way:
+                require_rehearsal(self.incident, self.plan, no_rehearsal, actor=self.actor)
         with self._holding_the_lease() as fence:
             self.doings = self._doings(fence)
             if not begun:
                 self._journal_plan(execute=True)
             try:
-                results = tuple(self._carry_out(step) for step in self.plan.steps)
+                results = tuple(self._carry_out_all(no_rehearsal))
             except KeyboardInterrupt:
                 self._journal_interruption()
                 raise
@@ -217,6 +222,34 @@ class _Run:
             _insist(lease.release)
             raise
         return lease
+
+    @property
+    def _rehearses_on_the_way(self) -> bool:
+        return self.manner.rehearse is not None and self.plan.backs_up and self.plan.changes_database
+
+    def _carry_out_all(self, no_rehearsal: str) -> Iterator[StepResult]:
+        for step in self.plan.steps:
+            yield self._carry_out(step)
+            if isinstance(step.action, BackUp) and self._rehearses_on_the_way:
+                self._rehearse(step, no_rehearsal)
+
+    def _rehearse(self, after: Step, no_rehearsal: str) -> None:
+        """On the backup that was just made. Not where a later step was begun: then it is gone on with."""
+        later = self.plan.steps[self.plan.steps.index(after) + 1 :]
+        if any(self._times(STEP_BEGUN, step) for step in later):
+            return
+        try:
+            if not no_rehearsal and rehearsal_of(self.incident, self.plan) is None:
+                assert self.manner.rehearse is not None
+                self.manner.rehearse()
+            require_rehearsal(self.incident, self.plan, no_rehearsal, actor=self.actor)
+        except ToolkitError as error:
+            error.state = f"nothing after {after.id} was done; {state_of_writes(self.systems.database)}"
+            go_on = resume_command(self.plan, self.systems, self.incident)
+            error.next = (
+                f"{error.next or 'look at it'}; go on with {go_on}; or give up (--abort), which lifts the freeze"
+            )
+            raise
 
     def _carry_out(self, step: Step) -> StepResult:
         self.at, doing = step, self.doings[step.id]

@@ -1,4 +1,4 @@
-"""Planning with a platform that is down, and where an application rollback takes the schema along."""
+"""Around a plan: a platform that is down, a schema that is taken along, an emergency that freezes before all else."""
 
 import socket
 from collections.abc import Iterator
@@ -16,8 +16,10 @@ from toolkit.drill.database import ServiceDatabase
 from toolkit.errors import RollbackError
 from toolkit.incident import Incident
 from toolkit.playbook import Severity
-from toolkit.rollback import planning, rollback_plan
+from toolkit.rollback import carry_out, planning, rollback_plan
+from toolkit.rollback.freeze import frozen
 from toolkit.rollback.pair import Pairing
+from toolkit.rollback.runner import Manner
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def rig(platform: StandIn, churn_database: ServiceDatabase, tmp_path: Path) -> I
     made.incident.folder.mkdir()
     made.incident.open(Severity.P0, ["it breaks"], actor="monitor")
     made.set_up(9, 9)
-    made.systems.database.record_stable(8, "dpl_8", {})
+    made.systems.database.record_stable(8, made.deployments[8], {"rows": {"creator_settings": 10}})
     yield made
     made.close()
 
@@ -72,3 +74,29 @@ def test_an_application_rollback_that_takes_the_schema_along_tells_what_is_lost(
     assert [step.id for step in plan.steps] == ["point-production", "run-down-9"]
     assert plan.destroys and "rows" in plan.destroys[0]
     assert plan.destroys == rollback_plan(rig.systems, rig.incident, migration_target=8).destroys
+
+
+def test_a_full_emergency_stops_writes_before_it_backs_up_and_rehearses(rig: Rig) -> None:
+    """What fails on the copy is not carried out; gone on with, it looks once more before writes are given back."""
+    plan = rollback_plan(rig.systems, rig.incident, full_emergency=True)
+    seen: list[bool] = []
+
+    def rehearse_now() -> None:
+        seen.append(frozen(rig.systems.database) is not None)
+        assert rig.state_table() == [(9, False)]
+        raise RollbackError("it fails on the copy")
+
+    with pytest.raises(RollbackError, match="it fails on the copy") as raised:
+        carry_out(plan, rig.systems, rig.incident, actor="t", execute=True, manner=Manner(rehearse=rehearse_now))
+    assert seen == [True] and "writes are frozen since" in str(raised.value) and "--abort" in str(raised.value)
+    assert (rig.state_table(), rig.live()) == ([(9, False)], rig.deployments[9])
+
+    rig.query("CREATE TABLE kept AS SELECT * FROM creator_settings; DELETE FROM creator_settings")
+    going_on = {"actor": "t", "execute": True, "no_rehearsal": "it was looked at by hand"}
+    with pytest.raises(RollbackError, match="Writes are not given back yet: creator_settings was not emptied"):
+        carry_out(plan, rig.systems, rig.incident, **going_on)
+    assert rig.state_table() == [(8, False)] and frozen(rig.systems.database) is not None
+    rig.query("INSERT INTO creator_settings SELECT * FROM kept; DROP TABLE kept")
+    done = carry_out(plan, rig.systems, rig.incident, **going_on)
+    assert [each.step for each in done.steps][-4:-3] == ["verify-frozen"]
+    assert frozen(rig.systems.database) is None

@@ -144,11 +144,11 @@ class EmergencyBackup:
         tools = PgTools.found(pg_bindir())
         return condition_checks(self._systems, self.folder, tools, _assessed_server(self._incident))
 
-    def make(self, *, execute: bool) -> "MadeBackup":
+    def make(self, *, execute: bool, advance: Advance = _silent) -> "MadeBackup":
         """Make it; without `execute` nothing is made. Raises as `make_backup`."""
         if not execute:
             return MadeBackup(None, self._incident, self._actor)
-        made = make_backup(self._systems, self.folder, incident=self._incident, actor=self._actor)
+        made = make_backup(self._systems, self.folder, incident=self._incident, actor=self._actor, advance=advance)
         return MadeBackup(made, self._incident, self._actor)
 
 

@@ -3,7 +3,7 @@
 from toolkit.rollback.freeze.holding import reapply, tighten, writable
 from toolkit.rollback.freeze.maintenance import MAINTENANCE_VARIABLE, maintenance
 from toolkit.rollback.freeze.proof import came_since, is_proof, prove, proved
-from toolkit.rollback.freeze.record import TABLES, Frozen, freeze_of, frozen, frozen_in
+from toolkit.rollback.freeze.record import TABLES, Frozen, freeze_of, frozen, frozen_in, state_of_writes
 from toolkit.rollback.freeze.releasing import Released, look_released, release_writes
 from toolkit.rollback.freeze.scope import Scope, scope_of
 from toolkit.rollback.freeze.stages import STAGES, Stages, stages_of
@@ -33,6 +33,7 @@ __all__ = [
     "release_writes",
     "scope_of",
     "stages_of",
+    "state_of_writes",
     "tighten",
     "writable",
 ]

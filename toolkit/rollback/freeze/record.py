@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from toolkit.adapters.postgres import Connection, Database
 from toolkit.clock import iso
+from toolkit.errors import DatabaseError
 from toolkit.rollback.freeze.privileges import PUBLIC, Privilege
 from toolkit.rollback.freeze.scope import Scope
 from toolkit.rollback.freeze.stages import STAGES, Stages, reached
@@ -122,6 +123,15 @@ def frozen(database: Database) -> Frozen | None:
     """The freeze that is in force; None where there is none. It changes nothing. Raises DatabaseError."""
     with database.reading() as conn:
         return frozen_in(conn)
+
+
+def state_of_writes(database: Database) -> str:
+    """Whether writes are stopped, for an error. Never raises."""
+    try:
+        there = frozen(database)
+    except DatabaseError as error:
+        return f"whether writes are frozen is unknown: {error.what}"
+    return f"writes are {there}" if there else "writes are not frozen"
 
 
 def freeze_of(database: Database, plan: str) -> Frozen | None:

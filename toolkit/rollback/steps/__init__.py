@@ -13,6 +13,7 @@ from toolkit.rollback.plan import (
     RunDown,
     Step,
     SwapIn,
+    VerifyFrozen,
 )
 from toolkit.rollback.steps.back_up import BackingUp
 from toolkit.rollback.steps.doing import Doing, Standing, Surroundings
@@ -25,6 +26,7 @@ from toolkit.rollback.steps.release_effects import ReleasingEffects
 from toolkit.rollback.steps.restore_beside import RestoringBeside
 from toolkit.rollback.steps.run_down import RunningDown
 from toolkit.rollback.steps.swap_in import SwappingIn
+from toolkit.rollback.steps.verify_frozen import VerifyingFrozen
 
 __all__ = ["Doing", "Standing", "Surroundings", "doing_of"]
 
@@ -44,6 +46,8 @@ def doing_of(step: Step, around: Surroundings) -> Doing:
             return BackingUp(back_up, around)
         case FreezeWrites() as freeze:
             return FreezingWrites(freeze, around)
+        case VerifyFrozen() as look:
+            return VerifyingFrozen(look, around)
         case ReleaseWrites() as release:
             return ReleasingWrites(release, around)
         case EndSessions() as end:

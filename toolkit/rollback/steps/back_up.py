@@ -32,7 +32,9 @@ class BackingUp(Doing):
             self._rehearsed = True
             return "not rehearsed: the copy was made from a backup"
         around = self.around
-        made = make_backup(around.systems, self.folder, incident=around.incident, actor="runner")
+        made = make_backup(
+            around.systems, self.folder, incident=around.incident, actor="runner", advance=around.advance
+        )
         return f"{self.folder.name}: {made.manifest.bytes / 1e6:,.1f} MB in {made.manifest.seconds:.1f} s"
 
     def state(self) -> str:

@@ -7,9 +7,8 @@ at again must not freeze a second time. Undoing lifts it, and then it is not don
 from dataclasses import replace
 
 from toolkit.checks import Outcome
-from toolkit.errors import RollbackError, ToolkitError
+from toolkit.errors import RollbackError
 from toolkit.rollback.freeze import (
-    Frozen,
     Means,
     came_since,
     freeze_of,
@@ -20,6 +19,7 @@ from toolkit.rollback.freeze import (
     proved,
     release_writes,
     scope_of,
+    state_of_writes,
     writable,
 )
 from toolkit.rollback.plan import FreezeWrites, ReleaseWrites
@@ -101,7 +101,7 @@ class FreezingWrites(Doing):
         return f"{len(results) - len(unseen)} proofs hold" + (f", unknown: {'; '.join(unseen)}" if unseen else "")
 
     def state(self) -> str:
-        return state_of_writes(self.around)
+        return state_of_writes(self._database)
 
     def partly(self) -> bool:
         freeze = freeze_of(self._database, self.around.plan.id)
@@ -166,21 +166,12 @@ class ReleasingWrites(Doing):
         return f"{released}; {finding.evidence}{_came(came)}"
 
     def state(self) -> str:
-        return state_of_writes(self.around)
+        return state_of_writes(self._database)
 
 
 def _came(came: dict[str, int]) -> str:
     said = ", ".join(f"{count} {what}" for what, count in came.items())
     return f"; although writes were frozen there came {said}: find out from whom" if came else ""
-
-
-def state_of_writes(around: Surroundings) -> str:
-    """Whether writes are stopped, for an error. Never raises."""
-    try:
-        there: Frozen | None = frozen(around.systems.database)
-    except ToolkitError as error:
-        return f"whether writes are frozen is unknown: {error.what}"
-    return f"writes are {there}" if there else "writes are not frozen"
 
 
 def _means(around: Surroundings) -> Means:
