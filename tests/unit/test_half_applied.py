@@ -91,6 +91,16 @@ def test_an_update_at_the_edge_is_unknown_and_one_before_it_ran() -> None:
     assert [each for each in at_the_edge.finish if not each.startswith("--")] == [B, IDX]
     beyond = found(schema(a="integer", b="integer"))
     assert beyond.unknown == ("the UPDATE T in line 1 ran: which rows it changed is not told",)
+    assert at_the_edge.left_rows == beyond.left_rows == (), "the column goes, and what was written into it"
+
+
+def test_rows_of_before_that_stay_changed_are_told() -> None:
+    steps = prefixes((A, {"a": "integer"}), ("DELETE FROM t", {"a": "integer"}), (B, {"a": "integer", "b": "integer"}))
+    edge = find(schema(), steps, schema(a="integer"), atomic=False)
+    assert edge.left_rows == ("the DELETE FROM in line 1 may have deleted from public.t",)
+    beyond = find(schema(), steps, schema(a="integer", b="integer"), atomic=False)
+    assert beyond.left_rows == ("the DELETE FROM in line 1 deleted from public.t",)
+    assert find(schema(), steps, schema(), atomic=True).left_rows == ()
 
 
 def test_a_file_in_one_transaction_leaves_no_doubt() -> None:

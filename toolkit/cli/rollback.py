@@ -56,6 +56,10 @@ Freeze = Annotated[bool, typer.Option("--freeze", help="Writes stay stopped for 
 WantedVersion = Annotated[
     int | None, typer.Option("--wanted-version", min=1, help="The schema that a restore ends at; else the last stable.")
 ]
+RowsStay = Annotated[
+    str | None,
+    typer.Option("--rows-stay", help="Why rows that a half-applied migration changed may stay so when it is undone."),
+]
 
 EMERGENCY_EXAMPLES = examples(
     "emergency-rollback --status-only --target sandbox",
@@ -102,6 +106,7 @@ def emergency_rollback(
     damage: Damage = None,
     damaged_at: DamagedAt = "",
     way: RestoreWay = None,
+    rows_stay: RowsStay = None,
     freeze: Freeze = False,
     wanted_version: WantedVersion = None,
     execute: Execute = False,
@@ -144,12 +149,13 @@ def emergency_rollback(
     }
     action = _one(actions)
     _require_values({"--app-rollback": app_rollback, "--backup-restore": backup_restore})
-    _require_values({"--deployment": deployment, "--breach": breach})
+    _require_values({"--deployment": deployment, "--breach": breach, "--rows-stay": rows_stay})
     _require_heeded(
         action,
         {
             "--deployment": deployment is not None,
             "--breach": breach is not None,
+            "--rows-stay": rows_stay is not None,
             "--damage": damage is not None,
             "--damaged-at": bool(damaged_at),
             "--way": way is not None,
@@ -167,22 +173,26 @@ def emergency_rollback(
         case "--abort":
             abort_rollback(asked)
         case "--migration-target":
-            roll_back(asked, migration_target=str(migration_target), deployment=deployment or "")
+            roll_back(
+                asked, migration_target=str(migration_target), deployment=deployment or "", rows_stay=rows_stay or ""
+            )
         case "--last-stable":
-            roll_back(asked, migration_target="last-stable", deployment=deployment or "")
+            roll_back(asked, migration_target="last-stable", deployment=deployment or "", rows_stay=rows_stay or "")
         case "--app-rollback":
             roll_back(asked, deployment=app_rollback)
         case "--backup-restore":
             roll_back(asked, restoring, backup_restore=backup_restore)
         case "--full-emergency":
             named = {"backup_restore": backup_restore} if backup_restore is not None else {}
-            roll_back(asked, restoring, full_emergency=True, deployment=deployment or "", breach=breach or "", **named)
+            named |= {"breach": breach or "", "rows_stay": rows_stay or ""}
+            roll_back(asked, restoring, full_emergency=True, deployment=deployment or "", **named)
 
 
 _RESTORES = ("--backup-restore", "--full-emergency")
 _HEEDED = {
     "--deployment": ("--migration-target", "--last-stable", "--full-emergency"),
     "--breach": ("--full-emergency",),
+    "--rows-stay": ("--migration-target", "--last-stable", "--full-emergency"),
     "--damage": _RESTORES,
     "--damaged-at": _RESTORES,
     "--way": _RESTORES,

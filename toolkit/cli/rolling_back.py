@@ -259,6 +259,7 @@ _OPTION_OF = {
     "migration_target": "--migration-target",
     "backup_restore": "--backup-restore",
     "deployment": "--deployment",
+    "rows_stay": "--rows-stay",
 }
 
 

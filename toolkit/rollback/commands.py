@@ -10,7 +10,7 @@ from toolkit.rollback.plan import AS_PROPOSED, Plan, Wish
 
 def notebook_command(plan: Plan, systems: Systems, incident: Incident) -> str:
     """What carries this plan out: by papermill, or as it was asked for at a terminal."""
-    if plan.wish is not None and (plan.wish.breach or plan.wish.restore != AS_PROPOSED):
+    if plan.wish is not None and (plan.wish.breach or plan.wish.rows_stay or plan.wish.restore != AS_PROPOSED):
         return _terminal_command(plan, plan.wish, systems, incident)
     parameters = {"incident": str(incident.folder.resolve()), "target": plan.target} | _wish(plan)
     parameters["execute"] = "True"
@@ -49,6 +49,9 @@ def _terminal_command(plan: Plan, wish: Wish, systems: Systems, incident: Incide
     words += [f"--breach={wish.breach}"] if wish.breach else []
     words += [f"--deployment={wish.deployment}"] if wish.deployment else []
     words += [f"--backup-restore={plan.restores.source}"] if plan.restores else []
+    if plan.kind == "migration" and plan.ends_at is not None:
+        words.append(f"--migration-target={plan.ends_at.to_version}")
+    words += [f"--rows-stay={wish.rows_stay}"] if wish.rows_stay else []
     restore = wish.restore
     words += [f"--damage={restore.file}"] if restore.file else []
     words += [f"--damaged-at={restore.damaged_at.isoformat()}"] if restore.damaged_at else []

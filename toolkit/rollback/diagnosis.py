@@ -39,7 +39,8 @@ STATEMENTS_AT_MOST = 500
 class Diagnosis:
     """What is known of one migration. `finish` and `undo` are statements for one connection, each on its own, as the
     schema's owner; `finished` and `undone` say how to set the state table afterwards. `proved` are those of the two
-    that were tried on a scratch server and led where they should. `problems` could not be built there."""
+    that were tried on a scratch server and led where they should. `left_rows` are changes of rows that `undo` leaves as
+    they are. `problems` could not be built there."""
 
     version: int
     label: str
@@ -56,6 +57,7 @@ class Diagnosis:
     finish: tuple[str, ...] = ()
     undo: tuple[str, ...] = ()
     drift: tuple[str, ...] = ()
+    left_rows: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     proved: tuple[str, ...] = ()
 
@@ -78,6 +80,8 @@ class Diagnosis:
         )
         if self.unknown and self.verdict is not Verdict.UNKNOWN:
             lines += ["", f"Nobody can tell: {_joined(self.unknown)}."]
+        if self.left_rows and self.verdict is not Verdict.UNKNOWN:
+            lines += ["", f"Undoing it leaves rows as it made them: {_joined(self.left_rows)}."]
         lines += self._way("finish", "Finish it", self.finish, self.finished)
         lines += self._way("undo", "Undo it", self.undo, self.undone)
         return "\n".join(lines)
@@ -95,7 +99,18 @@ class Diagnosis:
 
     def to_json(self) -> dict[str, Any]:
         """As the journal keeps it. It holds the migration's own SQL, and no row."""
-        lists = ("present", "absent", "between", "unknown", "finish", "undo", "drift", "problems", "proved")
+        lists = (
+            "present",
+            "absent",
+            "between",
+            "unknown",
+            "finish",
+            "undo",
+            "drift",
+            "left_rows",
+            "problems",
+            "proved",
+        )
         told: dict[str, Any] = {"version": self.version, "label": self.label, "verdict": self.verdict.value}
         return told | {name: list(getattr(self, name)) for name in lists}
 

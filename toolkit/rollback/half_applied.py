@@ -10,13 +10,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
+from toolkit.rollback.changed_rows import AGAIN, CONTROL, left_by
 from toolkit.rollback.inverse import Key, changes, inverse, objects_of
 from toolkit.rollback.sql_lexer import Statement
 from toolkit.verify.fingerprints import SchemaObject, SchemaSignature
-
-# Whether these ran does not matter: they may run again.
-_AGAIN = ("set", "reset", "comment", "analyze", "vacuum", "grant", "revoke", "lock")
-_CONTROL = ("begin", "commit", "end", "start", "rollback", "abort", "savepoint", "release")
 
 _FOLLOWING = ("owner", "grant")  # told only where there is little else to tell
 
@@ -56,7 +53,8 @@ class Found:
     """What the schema tells. Objects are told in words; `finish` and `undo` are statements, to be run one by one.
 
     `between` are objects that are neither as before nor as after, an invalid index among them. `unknown` says what
-    nobody can tell or bring back. `drift` differs from both versions and is not this migration's.
+    nobody can tell or bring back. `left_rows` are changes of rows that `undo` leaves as they are. `drift` differs from
+    both versions and is not this migration's.
     """
 
     verdict: Verdict
@@ -67,6 +65,7 @@ class Found:
     finish: tuple[str, ...]
     undo: tuple[str, ...]
     drift: tuple[str, ...] = ()
+    left_rows: tuple[str, ...] = ()
     extent: Extent | None = None
 
 
@@ -91,7 +90,8 @@ def find(before: SchemaSignature, prefixes: Sequence[Prefix], live: SchemaSignat
     unknown = tuple(dict.fromkeys([*unfinished, *lost]))
     if verdict is Verdict.NOT and not unknown:
         undo = ()
-    return Found(verdict, present, absent, between, unknown, finish, undo, drift, extent)
+    rows = _left_rows(extent, states, prefixes)
+    return Found(verdict, present, absent, between, unknown, finish, undo, drift, rows, extent)
 
 
 def _invalid(live: SchemaSignature, touched: set[Key]) -> dict[Key, SchemaObject]:
@@ -199,9 +199,9 @@ def _finish(
         first = each.statement.tokens[0]
         if first.is_word("set", "reset"):
             statements.append(each.text)
-        elif first.is_word(*_CONTROL) or at in extent.ran:
+        elif first.is_word(*CONTROL) or at in extent.ran:
             continue
-        elif at in extent.missing or first.is_word(*_AGAIN):
+        elif at in extent.missing or first.is_word(*AGAIN):
             statements.append(each.text)
         else:
             unknown.append(
@@ -230,12 +230,23 @@ def _undo(
         statements += back.statements
         lost += back.lost
         first = prefixes[at].statement.tokens[0]
-        quiet = not changes(states[at], states[at + 1]) and not first.is_word(*_AGAIN, *_CONTROL)
+        quiet = not changes(states[at], states[at + 1]) and not first.is_word(*AGAIN, *CONTROL)
         if quiet and at in extent.ran:
             lost.append(
                 f"the {prefixes[at].verb} in line {prefixes[at].statement.line} ran: which rows it changed is not told"
             )
     return tuple(statements), lost
+
+
+def _left_rows(extent: Extent | None, states: Sequence[SchemaSignature], prefixes: Sequence[Prefix]) -> tuple[str, ...]:
+    """What statements that ran, or may have run, did to rows that were there before the migration."""
+    found = []
+    for at in sorted((*extent.ran, *extent.perhaps)) if extent else ():
+        each = prefixes[at]
+        maybe = "" if extent is not None and at in extent.ran else "may have "
+        for said in left_by(each.statement, states[0], states[at], states[at + 1]):
+            found.append(f"the {each.verb} in line {each.statement.line} {maybe}{said}")
+    return tuple(found)
 
 
 def _states_of(signature: SchemaSignature, keys: set[Key]) -> dict[Key, str]:

@@ -10,15 +10,19 @@ from toolkit.rollback.plan import Mend, Plan, Step, mending_text
 from toolkit.rollback.situation import Situation
 
 
-def plan_mending(situation: Situation, diagnosis: Diagnosis, *, to: int | None, reasons: Sequence[str] = ()) -> Plan:
+def plan_mending(
+    situation: Situation, diagnosis: Diagnosis, *, to: int | None, reasons: Sequence[str] = (), rows_stay: str = ""
+) -> Plan:
     """Undo the half of a migration that is there, and set the state table to the version below it.
 
-    Raises RollbackError when the diagnosis cannot tell what is there or its way back was not proved on a scratch
-    server, and when `to` is further below: that is a second plan, once the first half-done thing is clean.
+    `rows_stay` is why rows may stay as the migration left them; '' where they may not. Raises RollbackError when the
+    diagnosis cannot tell what is there, when its way back was not proved on a scratch server, and when it leaves rows
+    changed without such a reason. `to` may be further below: that is a second plan, once this one is clean.
     """
     assert situation.folder is not None and situation.state is not None
     below = situation.folder.before(diagnosis.version)
     _require_told(diagnosis, situation.target)
+    _require_rows_back(diagnosis, situation.target, rows_stay)
     undoes = diagnosis.verdict is not Verdict.NOT
     action = _action(diagnosis, below)
     count = len(diagnosis.undo)
@@ -36,14 +40,15 @@ def plan_mending(situation: Situation, diagnosis: Diagnosis, *, to: int | None, 
                 f"to {below}, clean"
                 if undoes
                 else f"Set the state table to {below}, clean: nothing of migration {diagnosis.label} is there",
-                why="The state table says dirty; the hand-written down assumes that the up was whole",
+                why="The state table says dirty; the hand-written down assumes that the up was whole"
+                + (f". Rows stay as it left them: {rows_stay}" if rows_stay and diagnosis.left_rows else ""),
                 expected="; ".join(diagnosis.undo) or "No statement but the state table's",
                 verify=f"The state table says version {below}, clean, and the schema is that of {below}",
                 undo="Apply the migration again with the migration tool; what was in its columns is salvaged",
             ),
         ),
         warnings=_warnings(diagnosis, below, to),
-        reasons=(*reasons, _found(diagnosis)),
+        reasons=(*reasons, _found(diagnosis), *_staying(diagnosis, rows_stay)),
     )
 
 
@@ -56,13 +61,35 @@ def _require_told(diagnosis: Diagnosis, target: str) -> None:
             state="nothing was done",
             next="restore from a backup (Type 3), or compare by hand and correct the state table",
         )
-    if diagnosis.undo and "undo" not in diagnosis.proved:
+    if diagnosis.verdict is not Verdict.NOT and "undo" not in diagnosis.proved:
         raise RollbackError(
             f"The statements that would undo migration {diagnosis.label} did not lead back on a scratch server",
             target=target,
             state="nothing was done",
             next="look at the diagnosis (toolkit diagnose), mend by hand, or restore from a backup (Type 3)",
         )
+
+
+def _require_rows_back(diagnosis: Diagnosis, target: str, rows_stay: str) -> None:
+    """A clean state table must not hide rows that the migration changed and nothing undoes."""
+    if not diagnosis.left_rows or rows_stay:
+        return
+    raise RollbackError(
+        f"Undoing migration {diagnosis.label} would leave rows as it made them: {'; '.join(diagnosis.left_rows)}. "
+        "Which rows they were is not known from the schema",
+        target=target,
+        state=f"nothing was done; the migration is {diagnosis.verdict}, and the state table still says dirty",
+        next="restore from a backup (Type 3: emergency-rollback --backup-restore=newest), which brings back what they "
+        "held; or, if they may stay as they are, say why: emergency-rollback --migration-target … --rows-stay REASON",
+    )
+
+
+def _staying(diagnosis: Diagnosis, rows_stay: str) -> tuple[str, ...]:
+    if not (diagnosis.left_rows and rows_stay):
+        return ()
+    return (
+        f"Rows stay as the migration left them ({'; '.join(diagnosis.left_rows)}), on somebody's word: {rows_stay}.",
+    )
 
 
 def _action(diagnosis: Diagnosis, below: int | None) -> Mend:

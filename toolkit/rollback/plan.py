@@ -49,7 +49,7 @@ class Wish:
     """What somebody wants. `to` None: the last stable version. `deployment` None: the one that fits.
 
     `source` is a backup to restore: a path, or NEWEST, and `restore` how. `breach` is why all other sessions are to be
-    ended; '' is none.
+    ended; '' is none. `rows_stay` is why rows that a half-applied migration changed may stay so; '' where they may not.
     """
 
     kind: Kind
@@ -59,6 +59,7 @@ class Wish:
     source: str = NEWEST
     breach: str = ""
     restore: RestoreWish = AS_PROPOSED
+    rows_stay: str = ""
 
     @property
     def bare(self) -> "Wish":

@@ -44,13 +44,15 @@ def rollback_plan(
     full_emergency: bool = False,
     breach: str = "",
     restore: RestoreWish = AS_PROPOSED,
+    rows_stay: str = "",
 ) -> Plan:
     """The plan for what was recommended, or for what is named. Nothing is changed.
 
     `migration_target` is a version, 'last-stable', or 0 for what the latest assessment recommends. `deployment` is an
     id or a host, or 'previous' for an application rollback to the one before; '' lets the planner choose.
     `backup_restore` is a backup's folder, a dump's file, 'newest', or a restore's file as a dry run writes it, which
-    says more; `restore` is how, where it is no such file. A plan that was begun in this incident and still
+    says more; `restore` is how, where it is no such file. `rows_stay` is why rows that a half-applied migration changed
+    may stay so where it is undone. A plan that was begun in this incident and still
     holds is returned again, so that it can be finished. Raises UsageError where there is neither a recommendation nor a
     name, RollbackError and BackupError from the planners, WrongServerError when the assessment was made on another
     server.
@@ -68,6 +70,7 @@ def rollback_plan(
         wish = Wish("restore", None, None, source=backup_restore, restore=restore)
     else:
         wish = _wish(recommended, migration_target, deployment)
+    wish = replace(wish, rows_stay=rows_stay)
     situation = survey(systems)
     _require_same_server(situation.server, assessment.get("server") or {}, systems.target.name)
     begun = plan_to_continue(incident.journal.entries(), situation, wish)
@@ -124,7 +127,7 @@ def _releases(systems: Systems) -> Releases:
 def _migration_plan(systems: Systems, situation: Situation, wish: Wish) -> Plan:
     folder, state, to, reasons = situation.folder, situation.state, wish.to, wish.reasons
     if state is not None and state.dirty and not situation.pooled:
-        return plan_mending(situation, diagnose(systems), to=to, reasons=reasons)
+        return plan_mending(situation, diagnose(systems), to=to, reasons=reasons, rows_stay=wish.rows_stay)
     if folder is not None and state is not None:
         if to is None:
             to = last_stable(situation.stable, state, folder).version

@@ -173,7 +173,10 @@ def test_a_file_in_one_transaction_is_there_whole_or_not_at_all(
     assert (found.verdict, found.unknown, found.undo) == (Verdict.NOT, (), ())
     assert found.finish == ("UPDATE shops SET note = ''", "ALTER TABLE shops ADD COLUMN region text")
     half.run("ALTER TABLE shops ADD COLUMN region text")
-    assert half.diagnose(scratch).verdict is Verdict.FULLY
+    whole = half.diagnose(scratch)
+    assert whole.verdict is Verdict.FULLY
+    assert whole.left_rows == ("the UPDATE SHOPS in line 1 changed public.shops.note",)
+    assert "Undoing it leaves rows as it made them" in whole.heading()
 
 
 def test_what_changes_only_rows_is_unknown(churn_database: ServiceDatabase, tmp_path: Path, scratch: Scratch) -> None:

@@ -78,16 +78,16 @@ def _columns(old: _Objects, new: _Objects, mentions: list[Mention]) -> Iterator[
     """Columns that are narrower than before, or of another type."""
     for (kind, name), was in old.items():
         now = new.get((kind, name))
-        if kind != "column" or now is None or _type(was) == _type(now):
+        if kind != "column" or now is None or type_of(was) == type_of(now):
             continue
         by = _naming(was, mentions)
-        narrower = narrows(_type(was), _type(now))
-        if by and (narrower or not narrows(_type(now), _type(was))):
+        narrower = narrows(type_of(was), type_of(now))
+        if by and (narrower or not narrows(type_of(now), type_of(was))):
             change = "is narrower" if narrower else "has another type"
             verdict: Verdict = (
                 "incompatible" if narrower and any(_bare(was.table) in each.writes_to for each in by) else "unknown"
             )
-            yield _finding(verdict, was, f"{change}: {_type(was)} became {_type(now)}", by)
+            yield _finding(verdict, was, f"{change}: {type_of(was)} became {type_of(now)}", by)
 
 
 def _labels(old: _Objects, new: _Objects, mentions: list[Mention]) -> Iterator[PairFinding]:
@@ -96,7 +96,7 @@ def _labels(old: _Objects, new: _Objects, mentions: list[Mention]) -> Iterator[P
         now = new.get((kind, name))
         lost = [] if kind != "enum" or now is None else [x for x in _split(was) if x not in _split(now)]
         bare = {name, name.rpartition(".")[2]}
-        users = [o for (k, _), o in new.items() if k == "column" and _type(o).removesuffix("[]") in bare]
+        users = [o for (k, _), o in new.items() if k == "column" and type_of(o).removesuffix("[]") in bare]
         by = [m for m in mentions if any(_bare(each.table) in m.writes_to and _names(m, each) for each in users)]
         if lost and by:
             yield _finding("incompatible", was, f"lost the label {', '.join(lost)}", by)
@@ -158,7 +158,8 @@ def _bare(table: str | None) -> str:
     return (table or "").rpartition(".")[2].strip('"')
 
 
-def _type(column: SchemaObject) -> str:
+def type_of(column: SchemaObject) -> str:
+    """A column's type, without what else its definition says."""
     found = _TYPE_ENDS.search(column.definition)
     return column.definition[: found.start()] if found else column.definition
 
