@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
-from crash_proofs import Known, look_at_end, look_at_journal, look_at_strike, put_witness
+from crash_proofs import Known, answered, look_at_end, look_at_journal, look_at_strike, put_witness
 from crash_types import UNDISTURBED, Cell
 
 from toolkit.clock import wait_until
@@ -24,7 +24,7 @@ from toolkit.incident import Incident
 from toolkit.playbook import Severity
 
 DRIVER = Path(__file__).with_name("crash_driver.py")
-STEADY_S = 1.0
+STEADY_S = 2.0
 ANSWERS_WITHIN_S = 30
 MOST_RUNS = 3  # the first, and one that may still find what the dead one left behind
 
@@ -85,7 +85,9 @@ def play(cell: Cell) -> Seen:
     with tempfile.TemporaryDirectory(prefix="cell-") as folder:
         evidence = Path(folder) / "evidence"
         evidence.mkdir()
-        options = SandboxOptions(evidence=evidence, events=400, cases=100, monitor=False, webhooks_per_s=10)
+        options = SandboxOptions(
+            evidence=evidence, events=400, cases=100, cloned=True, monitor=False, webhooks_per_s=10
+        )
         name = f"cell-{os.getpid()}-{time.monotonic_ns()}"
         with Sandbox.start(name, options, attached=True) as sandbox:
             _play_in(cell, sandbox, Incident(evidence), seen)
@@ -95,6 +97,7 @@ def play(cell: Cell) -> Seen:
 
 def _play_in(cell: Cell, sandbox: Sandbox, incident: Incident, seen: Seen) -> None:
     cell.type.ready(sandbox.state)
+    wait_until(lambda: answered(sandbox), within=ANSWERS_WITHIN_S, what="the first event")
     record_steady_state(sandbox.state, STEADY_S)
     put_witness(cell, sandbox)
     before = Known.of(sandbox)

@@ -229,15 +229,20 @@ def _twice(conn: "psycopg.Connection[tuple[Any, ...]]") -> Iterator[str]:
     yield from (f"{tag} {what} was committed {count} times" for tag, what, count in rows)
 
 
+def answered(sandbox: Sandbox) -> int:
+    """How many events of the senders are there."""
+    with psycopg.connect(sandbox.state.admin_url) as conn:
+        row = conn.execute("SELECT count(*) FROM events WHERE whop_event_id LIKE 'evt\\_d%'").fetchone()
+    return int(row[0]) if row else 0
+
+
 def _traffic(sandbox: Sandbox) -> Iterator[str]:
     """New events come in; then, with the senders done, each acknowledged one is there once."""
-    count = "SELECT count(*) FROM events WHERE whop_event_id LIKE 'evt\\_d%'"
-    with psycopg.connect(sandbox.state.admin_url, autocommit=True) as conn:
-        there = conn.execute(count).fetchone()
-        try:
-            wait_until(lambda: conn.execute(count).fetchone() != there, within=ALIVE_WITHIN_S, what="a new event")
-        except DeadlineExceeded:
-            yield "nothing new is accepted"
+    there = answered(sandbox)
+    try:
+        wait_until(lambda: answered(sandbox) != there, within=ALIVE_WITHIN_S, what="a new event", every=0.2)
+    except DeadlineExceeded:
+        yield "nothing new is accepted"
     sandbox.stop_traffic()
     with psycopg.connect(sandbox.state.admin_url) as conn:
         accounting = account(sandbox.evidence / "ledger.sqlite", conn)

@@ -253,3 +253,22 @@ def test_one_whose_platform_dies_says_what_killed_it(tmp_path: Path) -> None:
 def test_a_name_is_a_plain_word(name: str) -> None:
     with pytest.raises(UsageError, match="no name for a sandbox"):
         sandbox_home(name)
+
+
+def test_a_clone_is_filled_as_another_is_and_has_passwords_of_its_own(own_temporary_folder, tmp_path: Path) -> None:
+    """Both on copies of a folder that is made once."""
+    count = (
+        "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM recovery_cases), version FROM schema_migrations"
+    )
+    rows, secrets, kept = [], set(), []
+    for name in ("one", "other"):
+        wanted = options(tmp_path / name, cloned=True, traffic=False, monitor=False)
+        with Sandbox.start(f"clone-{name}-{os.getpid()}", wanted, attached=True) as sandbox:
+            state = sandbox.state
+            with psycopg.connect(state.database_url) as conn:
+                rows += conn.execute(count).fetchall()
+            secrets |= {url.partition("@")[0] for url in (state.database_url, state.admin_url, state.owner_url)}
+            kept.append([(each.name, each.stat().st_mtime_ns) for each in sandbox.home.parent.glob("filled-*-*")])
+    assert rows == [(50, 20, 8)] * 2
+    assert len(secrets) == 6, "a clone has the other's passwords"
+    assert kept[0] == kept[1] and len(kept[0]) == 1

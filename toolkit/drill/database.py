@@ -14,6 +14,7 @@ from toolkit.server import SUPERUSER, PostgresServer
 
 BUILDS = tuple(range(6, 13))
 OWNER, APPLICATION, TOOLKIT = "churn_owner", "churn_app", "toolkit"
+NAME = "churn"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class ServiceDatabase:
 
 def create_roles(server: PostgresServer) -> dict[str, str]:
     """Create the roles with random passwords, by role. Once for each server."""
-    passwords = {role: secrets.token_urlsafe(18) for role in (OWNER, TOOLKIT, *(f"app_b{build}" for build in BUILDS))}
+    passwords = _passwords()
     with psycopg.connect(server.url(), autocommit=True) as conn:
         conn.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(APPLICATION)))
         for role, password in passwords.items():
@@ -67,7 +68,21 @@ def create_roles(server: PostgresServer) -> dict[str, str]:
     return passwords
 
 
-def create_database(server: PostgresServer, passwords: Mapping[str, str], name: str = "churn") -> ServiceDatabase:
+def renew_passwords(server: PostgresServer) -> dict[str, str]:
+    """Other random passwords for all of them, the superuser's too, on a copy of a server. By role, without that one."""
+    passwords, own = _passwords(), secrets.token_urlsafe(24)
+    with psycopg.connect(server.url(), autocommit=True) as conn:
+        for role, password in {**passwords, SUPERUSER: own}.items():
+            conn.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password)))
+    server.superuser_password = own
+    return passwords
+
+
+def _passwords() -> dict[str, str]:
+    return {role: secrets.token_urlsafe(18) for role in (OWNER, TOOLKIT, *(f"app_b{build}" for build in BUILDS))}
+
+
+def create_database(server: PostgresServer, passwords: Mapping[str, str], name: str = NAME) -> ServiceDatabase:
     """Create an empty database that the owner owns. The owner and the toolkit may create schemas in it."""
     with psycopg.connect(server.url(), autocommit=True) as conn:
         conn.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(OWNER)))

@@ -26,6 +26,7 @@ from typing import Any
 import psycopg
 
 from toolkit.clock import iso, utc_now, wait_until
+from toolkit.drill.cloning import clone
 from toolkit.drill.database import BUILDS, ServiceDatabase, create_database, create_roles
 from toolkit.drill.ledger import record_baseline
 from toolkit.drill.schema import MIGRATIONS, migrate_up, seed
@@ -59,11 +60,7 @@ class Keeper:
 
     def start(self) -> SandboxState:
         """Everything up, seeded, answering; traffic last."""
-        say("PostgreSQL")
-        self.server = PostgresServer.create(self.home / "postgres", self.lifeline, bindir=pg_bindir())
-        database = create_database(self.server, create_roles(self.server))
-        say("schema and data")
-        self._fill(database)
+        database = self._database()
         say("service and platform")
         state = self._start_platform(database)
         state.write(self.home)
@@ -80,8 +77,21 @@ class Keeper:
         self.state = state
         return state
 
-    def _fill(self, database: ServiceDatabase) -> None:
+    def _database(self) -> ServiceDatabase:
+        """A server with the service's rows in it, and the folder of its migrations."""
         shutil.copytree(MIGRATIONS, self.home / "migrations")
+        say("PostgreSQL")
+        if self.options.cloned:
+            database = clone(self.home / "postgres", self.lifeline, self.options, self._fill)
+            self.server = database.server
+            return database
+        self.server = PostgresServer.create(self.home / "postgres", self.lifeline, bindir=pg_bindir())
+        database = create_database(self.server, create_roles(self.server))
+        say("schema and data")
+        self._fill(database)
+        return database
+
+    def _fill(self, database: ServiceDatabase) -> None:
         with psycopg.connect(database.owner_url) as conn:
             migrate_up(conn, LIVE_VERSION)
             seed(conn, seed=self.options.seed, events=self.options.events, cases=self.options.cases)

@@ -17,7 +17,8 @@ LARGEST_SEED = 2**31 - 1
 
 
 class SandboxOptions(BaseModel):
-    """How large, how busy, and where the evidence goes. Rates are per second."""
+    """How large, how busy, and where the evidence goes. Rates are per second. `cloned`: from a data folder that is kept
+    filled; the server is then not told apart from others of that folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,6 +26,7 @@ class SandboxOptions(BaseModel):
     seed: int = Field(1, ge=0, le=LARGEST_SEED)
     events: int = 20_000
     cases: int = 5_000
+    cloned: bool = False
     traffic: bool = True
     monitor: bool = True
     webhooks_per_s: float = 20
