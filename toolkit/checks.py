@@ -12,6 +12,8 @@ from enum import StrEnum
 from toolkit.clock import utc_now
 from toolkit.redaction import redact
 
+COULD_NOT_LOOK = "could not look"  # how the evidence of a check begins that raised
+
 
 class Outcome(StrEnum):
     PASS = "pass"
@@ -69,7 +71,7 @@ def run_check(check: Check) -> CheckResult:
     try:
         finding = check.look()
     except Exception as error:  # unknown, whatever stood in the way
-        finding = unknown(f"could not look: {type(error).__name__}: {error}")
+        finding = unknown(f"{COULD_NOT_LOOK}: {type(error).__name__}: {error}")
     return CheckResult(
         check.name, check.area, finding.outcome, redact(finding.evidence), at, round(time.monotonic() - began, 4)
     )

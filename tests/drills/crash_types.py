@@ -146,6 +146,7 @@ def _backed_up_then_migrated(state: SandboxState) -> None:
 
 _BY_SCHEMAS = {"restore-beside": "restore-beside by schemas", "swap-in": "swap-in by schemas"}
 _STAGES = {f"release-{stage}": "release-writes" for stage in ("webhooks", "reminders", "everything")}
+_VERIFY = {"verify-frozen": "verify-frozen"}
 _POINT = {"point-production": "point-production"}
 _CORRUPTING = "corrupting-migration"
 _RESTORE = ("--backup-restore=newest",)
@@ -203,13 +204,14 @@ TYPES = (
         {"freeze-writes": "freeze-writes", "end-sessions": "end-sessions", "back-up": "back-up"}
         | _POINT
         | {"run-down-9": "run-down"}
+        | _VERIFY
         | _STAGES,
         "full-outage",
     ),
     Type(
         "4 with a restore",
         ("--full-emergency",),
-        {"freeze-writes": "freeze-writes", "back-up": "back-up"} | _BY_SCHEMAS | _STAGES,
+        {"freeze-writes": "freeze-writes", "back-up": "back-up"} | _BY_SCHEMAS | _VERIFY | _STAGES,
         "irreversible-migration",
         damages=True,
     ),

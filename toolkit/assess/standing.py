@@ -12,6 +12,8 @@ from toolkit.errors import ToolkitError
 from toolkit.rollback.freeze import came_since, frozen
 from toolkit.rollback.kept_plan import unfinished_plans
 from toolkit.rollback.lease import holder_of
+from toolkit.rollback.migrations import read_folder
+from toolkit.rollback.state_tables import read_state
 
 AREA = "rollback"
 
@@ -32,6 +34,7 @@ def standing(systems: Systems) -> Standing:
     """Look from all sides. Raises nothing: what does not answer is a failed or an unknown check."""
     views = look(systems)
     asked: dict[str, Callable[[], Finding]] = {
+        "migrations and their folder agree": lambda: _folder(systems),
         "writes are not frozen": lambda: _frozen(systems),
         "nobody else is at work": lambda: _lease(systems),
         "no rollback is unfinished": lambda: _unfinished(systems),
@@ -52,6 +55,13 @@ def _told(ask: Callable[[], Finding]) -> Callable[[], Finding]:
             return unknown(error.what)
 
     return look_at
+
+
+def _folder(systems: Systems) -> Finding:
+    """What waits, what has no file, what was changed since, and who holds the tool's lock."""
+    state = read_state(systems.database, read_folder(systems.target.migrations), systems.playbook.database.state_table)
+    told, waiting = state.differences(), ", ".join(map(str, state.pending)) or "none"
+    return judge(not told, f"{state.tool}: {state.said}; waiting: {waiting}{''.join(f'; {each}' for each in told)}")
 
 
 def _frozen(systems: Systems) -> Finding:

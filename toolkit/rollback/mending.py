@@ -66,7 +66,7 @@ def _require_told(diagnosis: Diagnosis, target: str) -> None:
             f"The statements that would undo migration {diagnosis.label} did not lead back on a scratch server",
             target=target,
             state="nothing was done",
-            next="look at the diagnosis (toolkit diagnose), mend by hand, or restore from a backup (Type 3)",
+            next="look at the diagnosis (toolkit migration diagnose), mend by hand, or restore from a backup (Type 3)",
         )
 
 

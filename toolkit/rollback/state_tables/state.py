@@ -43,6 +43,18 @@ class MigrationState:
             return plain
         return plain.replace(f"version {self.version}", f"version {self.version} ({self.label})", 1)
 
+    def differences(self) -> list[str]:
+        """What speaks against trusting it: where table and folder differ, who holds the lock. What waits is no
+        difference."""
+        told = {
+            "half done": self.failed,
+            "applied, and no file": self.drift,
+            "changed since it was applied": self.changed,
+            "its lock is held by": self.locked_by,
+        }
+        said = [f"{what}: {', '.join(map(str, found))}" for what, found in told.items() if found]
+        return [*(["marked dirty"] if self.dirty and not self.failed else []), *said, *self.problems]
+
 
 def against(found: Found, recorded: Recorded, folder: MigrationFolder) -> MigrationState:
     """What a state table says, in the versions of a folder."""

@@ -4,7 +4,7 @@ What fails here is mended or given up while nothing is written; afterwards it wo
 It holds what a plan answers for, and no more: what was amiss before the plan must not keep the service shut.
 """
 
-from toolkit.checks import Check, CheckResult, Finding, Outcome, judge, run_checks, tally
+from toolkit.checks import COULD_NOT_LOOK, Check, CheckResult, Finding, Outcome, judge, run_checks, tally
 from toolkit.errors import RollbackError
 from toolkit.rollback.freeze import freeze_of
 from toolkit.rollback.migrations import read_folder
@@ -47,6 +47,12 @@ class VerifyingFrozen(Doing):
                 next="mend it and go on (--resume), or give up, which lifts the freeze and says what it left (--abort)",
             )
         unseen = [each for each in results if each.outcome is Outcome.UNKNOWN]
+        if blind := [each for each in unseen if each.evidence.startswith(COULD_NOT_LOOK)]:
+            raise RollbackError(
+                f"It could not be looked at: {_named(blind)}",
+                target=self.around.systems.target.name,
+                state=self.state(),
+            )
         held = tally(results)["pass"]
         self._passed = f"{held} of {len(results)} hold" + (f"; unknown: {_named(unseen)}" if unseen else "")
         return self._passed
