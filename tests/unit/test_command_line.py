@@ -100,7 +100,9 @@ def test_a_drill_whose_sandbox_cannot_come_up_leaves_nothing_and_says_what_to_se
         (("--last-stable", "--breach", "a key was stolen"), "--breach means nothing with --last-stable"),
         (("--backup-restore=x", "--deployment=dpl_1"), "--deployment means nothing with --backup-restore"),
         (("--app-rollback", "--deployment=dpl_1"), "--deployment means nothing with --app-rollback"),
-        (("--migration-target=eight",), "--migration-target"),
+        (("--migration-target=",), "--migration-target is empty"),
+        (("--migration-target=0",), "--migration-target is empty"),
+        (("--last-stable", "--rehearsal-budget=long"), "--rehearsal-budget"),
         (("--no-such-option",), "--no-such-option"),
     ],
 )

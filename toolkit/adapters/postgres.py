@@ -79,6 +79,12 @@ class StablePoint:
     verified_at: datetime
     baseline: Mapping[str, Any]
 
+    @property
+    def label(self) -> str | None:
+        """What the migration tool calls the version; None where that was not kept."""
+        kept = self.baseline.get("migration_label")
+        return str(kept) if kept else None
+
 
 class Database:
     """One target's database. Opens a connection for each piece of work; holds none."""

@@ -18,13 +18,15 @@ FLOW_QUARTERS = 4
 class MigrationState:
     """What the state table says. `version` None: no migration is applied, or, where `dirty` is None, it cannot be told.
 
-    `trouble` is why it cannot.
+    `label` is what the tool calls it; the version of one that numbers nothing is how many are applied. `trouble` is why
+    it cannot be told.
     """
 
     version: int | None
     dirty: bool | None
     tool: str | None = field(default=None, compare=False)
     trouble: str = field(default="", compare=False)
+    label: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def migration_state(conn: Connection, state_table: str) -> MigrationState:
         return MigrationState(None, None, trouble=error.what)
     if recorded.unnumbered:
         return MigrationState(None, None, found.tool, f"{found.tool} gives its versions no number: {recorded}")
-    return MigrationState(recorded.version, recorded.dirty, found.tool)
+    return MigrationState(recorded.version, recorded.dirty, found.tool, label=recorded.label)
 
 
 def event_flow(conn: Connection, table: str, time: str, span_s: float) -> Flow:

@@ -73,11 +73,14 @@ EMERGENCY_EXAMPLES = examples(
     "toolkit rollback --status-only --target sandbox",
 )
 
+NO_VERSION = "0"  # where a notebook names none
+
 
 def emergency_rollback(
     status_only: Annotated[bool, typer.Option("--status-only", help="Look, and change nothing.")] = False,
     migration_target: Annotated[
-        int | None, typer.Option("--migration-target", min=1, help="Type 1: go back to this migration version.")
+        str | None,
+        typer.Option("--migration-target", help="Type 1: go back to this version, as the migration tool calls it."),
     ] = None,
     last_stable: Annotated[
         bool, typer.Option("--last-stable", help="Type 1: go back to the last version at which all was verified.")
@@ -150,6 +153,7 @@ def emergency_rollback(
     action = _one(actions)
     _require_values({"--app-rollback": app_rollback, "--backup-restore": backup_restore})
     _require_values({"--deployment": deployment, "--breach": breach, "--rows-stay": rows_stay})
+    _require_values({"--migration-target": "" if migration_target == NO_VERSION else migration_target})
     _require_heeded(
         action,
         {

@@ -18,7 +18,9 @@ def notebook_command(plan: Plan, systems: Systems, incident: Incident) -> str:
         parameters["confirm"] = plan.service
     output = incident.folder.resolve() / "notebooks" / "03_rollback.ipynb"
     words = ["papermill", "notebooks/03_rollback.ipynb", str(output)]
-    words += [word for name, value in parameters.items() for word in ("-p", name, value)]
+    # papermill reads 1.10 as a number: what is no whole one goes raw
+    raw = {name for name, value in parameters.items() if name == "migration_target" and not value.isdecimal()}
+    words += [word for name, value in parameters.items() for word in ("-r" if name in raw else "-p", name, value)]
     return shlex.join(words)
 
 
@@ -37,7 +39,7 @@ def _wish(plan: Plan) -> dict[str, str]:
     if plan.restores is not None:
         wish["backup_restore"] = plan.restores.source
     elif plan.ends_at is not None:
-        wish["migration_target"] = str(plan.ends_at.to_version)
+        wish["migration_target"] = plan.ends_at.to_label or str(plan.ends_at.to_version)
     if plan.deployment is not None:
         wish["deployment"] = plan.deployment
     return wish

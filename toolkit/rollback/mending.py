@@ -24,7 +24,7 @@ def plan_mending(
     _require_told(diagnosis, situation.target)
     _require_rows_back(diagnosis, situation.target, rows_stay)
     undoes = diagnosis.verdict is not Verdict.NOT
-    action = _action(diagnosis, below)
+    action = _action(diagnosis, below, situation.folder.written(below))
     count = len(diagnosis.undo)
     return Plan(
         kind="migration",
@@ -92,10 +92,10 @@ def _staying(diagnosis: Diagnosis, rows_stay: str) -> tuple[str, ...]:
     )
 
 
-def _action(diagnosis: Diagnosis, below: int | None) -> Mend:
+def _action(diagnosis: Diagnosis, below: int | None, label: str | None) -> Mend:
     digest = hashlib.sha256(mending_text(diagnosis.undo).encode()).hexdigest()
     file = f"the undoing of {diagnosis.label} ({diagnosis.name})"
-    return Mend(diagnosis.version, below, diagnosis.undo, file, digest)
+    return Mend(diagnosis.version, below, diagnosis.undo, file, digest, label)
 
 
 def _found(diagnosis: Diagnosis) -> str:

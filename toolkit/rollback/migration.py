@@ -206,7 +206,7 @@ def _down(migration: Migration, folder: MigrationFolder, to: int) -> Step:
     below = folder.before(migration.version)
     return Step(
         id=f"run-down-{migration.version}",
-        action=RunDown(migration.version, below, migration.down.file, migration.down.sha256),
+        action=RunDown(migration.version, below, migration.down.file, migration.down.sha256, folder.written(below)),
         what=f"Run {migration.down.file} and set the state table to {below}, in one transaction",
         why=f"The target is {to}; downs run from the newest to the oldest",
         expected="It waits for its locks half a second at a time, names who is in its way, and tries again",

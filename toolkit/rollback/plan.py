@@ -72,7 +72,8 @@ class Wish:
 class RunDown:
     """Run one migration's down and say so in the state table, in one transaction.
 
-    `to_version` is the version that the schema has afterwards, None below the first. `file` is a name in the target's
+    `to_version` is the version that the schema has afterwards, None below the first, `to_label` what the tool calls it.
+    `file` is a name in the target's
     folder of migrations, `sha256` that of its bytes.
     """
 
@@ -80,6 +81,7 @@ class RunDown:
     to_version: int | None
     file: str
     sha256: str
+    to_label: str | None = None
     kind: Literal["run-down"] = "run-down"
 
 
@@ -103,6 +105,7 @@ class Mend:
     statements: tuple[str, ...]
     file: str
     sha256: str
+    to_label: str | None = None
     kind: Literal["mend"] = "mend"
 
     @property

@@ -27,7 +27,7 @@ from toolkit.rollback.restore_file import is_restore_file, read_restore_file
 from toolkit.rollback.restoring import restore_plan
 from toolkit.rollback.situation import Releases, Situation, is_same_server, unseen_application
 from toolkit.rollback.state_tables import read_state
-from toolkit.rollback.target_version import last_stable
+from toolkit.rollback.target_version import last_stable, named_version, version_of
 
 LAST_STABLE = "last-stable"
 PREVIOUS = "previous"
@@ -48,14 +48,14 @@ def rollback_plan(
 ) -> Plan:
     """The plan for what was recommended, or for what is named. Nothing is changed.
 
-    `migration_target` is a version, 'last-stable', or 0 for what the latest assessment recommends. `deployment` is an
-    id or a host, or 'previous' for an application rollback to the one before; '' lets the planner choose.
-    `backup_restore` is a backup's folder, a dump's file, 'newest', or a restore's file as a dry run writes it, which
-    says more; `restore` is how, where it is no such file. `rows_stay` is why rows that a half-applied migration changed
-    may stay so where it is undone. A plan that was begun in this incident and still
-    holds is returned again, so that it can be finished. Raises UsageError where there is neither a recommendation nor a
-    name, RollbackError and BackupError from the planners, WrongServerError when the assessment was made on another
-    server.
+    `migration_target` is a version as the migration tool calls it, 'last-stable', or 0 for what the latest assessment
+    recommends. `deployment` is an id or a host, or 'previous' for an application rollback to the one before; '' lets
+    the planner choose. `backup_restore` is a backup's folder, a dump's file, 'newest', or a restore's file as a dry run
+    writes it, which says more; `restore` is how, where it is no such file. `rows_stay` is why rows that a half-applied
+    migration changed may stay so where it is undone. A plan that was begun in this incident and
+    still holds is returned again, so that it can be finished. Raises UsageError where there is neither a recommendation
+    nor a name, RollbackError and BackupError from the planners, WrongServerError when the assessment was made on
+    another server.
     """
     made = incident.latest("assessment.made")
     assessment: Mapping[str, Any] = made.data if made else {}
@@ -72,6 +72,7 @@ def rollback_plan(
         wish = _wish(recommended, migration_target, deployment)
     wish = replace(wish, rows_stay=rows_stay)
     situation = survey(systems)
+    wish = _placed(wish, migration_target, situation)
     _require_same_server(situation.server, assessment.get("server") or {}, systems.target.name)
     begun = plan_to_continue(incident.journal.entries(), situation, wish)
     if begun is not None:
@@ -212,9 +213,12 @@ def _restore_plan(
 
 def _schema_moved(situation: Situation) -> bool:
     state = situation.state
-    return (
-        state is not None and bool(situation.stable) and (state.dirty or state.version != situation.stable[0].version)
-    )
+    return state is not None and bool(situation.stable) and (state.dirty or state.version != _newest_stable(situation))
+
+
+def _newest_stable(situation: Situation) -> int | None:
+    newest = situation.stable[0]
+    return version_of(newest, situation.folder) if situation.folder else newest.version
 
 
 def _credentials(systems: Systems) -> tuple[str, ...]:
@@ -230,9 +234,8 @@ def _wish(recommended: Mapping[str, Any], migration_target: int | str, deploymen
     named = deployment or None
     if migration_target == LAST_STABLE:
         return Wish("migration", None, named)
-    version = _version(migration_target)
-    if version:
-        return Wish("migration", version, named)
+    if str(migration_target) not in ("", "0"):
+        return Wish("migration", 0, named)
     if deployment == PREVIOUS:
         return Wish("application", None, None)
     kind, reasons = recommended.get("kind"), tuple(recommended.get("reasons") or ())
@@ -247,14 +250,14 @@ def _wish(recommended: Mapping[str, Any], migration_target: int | str, deploymen
     )
 
 
-def _version(migration_target: int | str) -> int:
-    try:
-        version = int(migration_target)
-    except ValueError:
-        version = -1
-    if version < 0:
-        raise UsageError(f"{migration_target!r} is no version to go back to", next="name a version, or 'last-stable'")
-    return version
+def _placed(wish: Wish, migration_target: int | str, situation: Situation) -> Wish:
+    """The wish with a version of the folder's: what was named is the tool's own, and so was what was recommended."""
+    if wish.kind != "migration" or wish.to is None or situation.folder is None:
+        return wish
+    if wish.to == 0:
+        return replace(wish, to=named_version(str(migration_target), situation.folder))
+    known = (point for point in situation.stable if point.version == wish.to)
+    return replace(wish, to=next((version_of(point, situation.folder) for point in known), wish.to))
 
 
 def _require_same_server(found: ServerIdentity | None, assessed: Mapping[str, Any], target: str) -> None:

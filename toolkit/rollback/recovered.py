@@ -11,6 +11,7 @@ from toolkit.adapters.traffic_log import TrafficLog
 from toolkit.checks import Check, CheckResult, Finding, Outcome, failed, judge, overall, run_checks, unknown
 from toolkit.errors import PlatformError
 from toolkit.incident import Incident, State
+from toolkit.rollback.migrations import read_folder
 from toolkit.rollback.plan import Plan
 from toolkit.rollback.runner import RunResult
 from toolkit.rollback.state_tables import Recorded, read_recorded
@@ -48,7 +49,8 @@ def recovery(systems: Systems, incident: Incident, result: RunResult, *, actor: 
 
 def _version(systems: Systems, plan: Plan) -> Finding:
     assert plan.ends_at is not None
-    _, recorded = read_recorded(systems.database, systems.playbook.database.state_table)
+    folder = read_folder(systems.target.migrations)
+    _, recorded = read_recorded(systems.database, systems.playbook.database.state_table, folder)
     wanted = Recorded(plan.ends_at.to_version, False)
     return judge(recorded == wanted, f"{recorded}; the plan ends at {wanted}")
 

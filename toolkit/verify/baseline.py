@@ -54,13 +54,14 @@ def database_baseline(systems: Systems) -> Baseline:
     """What the database alone tells. Raises DatabaseError."""
     names, identity = systems.playbook.database, systems.database.identity()
     with systems.database.reading(within_ms=CONTENT_WITHIN_MS) as conn:
-        version = migration_state(conn, names.state_table).version
+        migration = migration_state(conn, names.state_table)
         signature = schema_signature(conn, names.schemas)
         rows = {table: count(conn, table) for table in names.critical_tables}
         pin(conn)
         return Baseline(
             measured_at=utc_now(),
-            migration_version=version,
+            migration_version=migration.version,
+            migration_label=migration.label,
             server={"system_identifier": identity.system_identifier, "database": identity.database},
             signature=signature.to_json(),
             rows=rows,

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from toolkit.adapters.postgres import ServerIdentity, StablePoint
 from toolkit.adapters.readings import split_name
+from toolkit.adapters.state_tables import same_version
 from toolkit.verify.fingerprints import SchemaSignature
 
 STEADY_WINDOW_S = 5.0
@@ -60,6 +61,7 @@ class Baseline(_Part):
 
     measured_at: datetime | None = None
     migration_version: int | None = None
+    migration_label: str | None = None
     deployment: str | None = None
     server: Mapping[str, str | None] = {}
     steady_state: SteadyState | None = None
@@ -74,7 +76,8 @@ class Baseline(_Part):
 
 @dataclass(frozen=True)
 class Expectation:
-    """What should be so. `backup_rows` are counts by table, as the backup's manifest has them.
+    """What should be so. `backup_rows` are counts by table, as the backup's manifest has them;
+    `migration_label` is what the tool calls the version.
 
     Where nothing was `rolled_back` there need not be a backup to compare with.
     """
@@ -86,6 +89,7 @@ class Expectation:
     server: ServerIdentity | None = None
     rolled_back: bool = True
     steady_window_s: float = STEADY_WINDOW_S
+    migration_label: str | None = None
 
     @cached_property
     def baseline(self) -> Baseline:
@@ -99,9 +103,13 @@ class Expectation:
     def signature(self) -> SchemaSignature | None:
         """The schema at the stable point, if that is of the version that is expected now."""
         kept = self.baseline.signature
-        if kept is None or self.stable is None or self.stable.version != self.migration_version:
+        if kept is None or self.stable is None or not self.is_of(self.stable):
             return None
         return SchemaSignature.from_json(kept)
+
+    def is_of(self, point: StablePoint) -> bool:
+        """Whether a stable point is of the version that is expected."""
+        return same_version((point.version, point.label), (self.migration_version, self.migration_label))
 
     def backed_up(self, table: str) -> int | None:
         """The rows of a table that the backup holds; None when it is not known."""

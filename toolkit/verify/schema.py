@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from toolkit.adapters.postgres import Connection, sql
 from toolkit.adapters.readings import MigrationState, migration_state, relation
+from toolkit.adapters.state_tables import same_version
 from toolkit.adapters.systems import Systems
 from toolkit.checks import Check, Finding, failed, judge, passed, unknown
 from toolkit.verify.expectation import Expectation
@@ -72,7 +73,9 @@ def _version(migrations: Once[MigrationState], expectation: Expectation) -> Find
     if expectation.migration_version is None:
         return unknown(f"{said}; nobody said which to expect")
     expected = expectation.migration_version
-    return judge(state.version == expected, f"{said}, expected {expected}")
+    same = same_version((state.version, state.label), (expected, expectation.migration_label))
+    named = f" ({expectation.migration_label})" if expectation.migration_label not in (None, str(expected)) else ""
+    return judge(same, f"{said}, expected {expected}{named}")
 
 
 def _dirty(migrations: Once[MigrationState]) -> Finding:

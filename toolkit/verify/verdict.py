@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from toolkit.adapters.postgres import ServerIdentity, StablePoint
+from toolkit.adapters.state_tables import same_version
 from toolkit.adapters.systems import Systems
 from toolkit.checks import CheckResult, Outcome, overall, run_checks, tally
 from toolkit.clock import utc_now
@@ -115,12 +116,13 @@ def expect(systems: Systems, incident: Incident) -> Expectation:
 
     A stable point of the expected version is preferred to a newer one of another version.
     """
-    version, deployment = _aimed_at(incident)
+    version, label, deployment = _aimed_at(incident)
     rolled_back = (version, deployment) != (None, None)
     stable = _stable_points(systems)
-    if version is None:
-        version = stable[0].version if stable else None
-    fitting = next((point for point in stable if point.version == version), stable[0] if stable else None)
+    if version is None and stable:
+        version, label = stable[0].version, stable[0].label
+    same = (point for point in stable if same_version((point.version, point.label), (version, label)))
+    fitting = next(same, stable[0] if stable else None)
     backup = incident.latest("backup.made")
     rows = backup.data.get("tables") if backup else None
     return Expectation(
@@ -130,6 +132,7 @@ def expect(systems: Systems, incident: Incident) -> Expectation:
         backup_rows={str(table): int(count) for table, count in rows.items()} if rows else None,
         server=_server(incident),
         rolled_back=rolled_back,
+        migration_label=label,
         steady_window_s=STEADY_WINDOW_S if systems.target.sandbox else systems.target.monitoring.window_s,
     )
 
@@ -157,17 +160,25 @@ def _vouched(systems: Systems, expectation: Expectation) -> Expectation:
     baseline = measure_baseline(systems, expectation.steady_window_s)
     version, deployment = int(baseline["migration_version"]), str(baseline["deployment"])
     point = StablePoint(version, deployment, utc_now(), baseline)
-    return replace(expectation, stable=point, migration_version=version, deployment=deployment)
+    return replace(
+        expectation, stable=point, migration_version=version, migration_label=point.label, deployment=deployment
+    )
 
 
-def _aimed_at(incident: Incident) -> tuple[int | None, str | None]:
-    """Version and deployment at which the latest plan that was carried out ends; None where it leaves them alone."""
+def _aimed_at(incident: Incident) -> tuple[int | None, str | None, str | None]:
+    """Version, the tool's word for it, and deployment at which the latest plan that was carried out ends; None where it
+    leaves them alone."""
     plans = (entry.data for entry in reversed(incident.journal.entries()) if entry.kind == "plan.made")
     steps = next((plan.get("steps", ()) for plan in plans if plan.get("execute", True)), ())
     actions = [step.get("action", {}) for step in steps]
-    versions = [action["to_version"] for action in actions if action.get("to_version") is not None]
+    versions = [(action["to_version"], action.get("to_label")) for action in actions if action.get("to_version")]
     deployments = [action["deployment"] for action in actions if action.get("deployment")]
-    return (int(versions[-1]) if versions else None, str(deployments[-1]) if deployments else None)
+    version, label = versions[-1] if versions else (None, None)
+    return (
+        int(version) if version is not None else None,
+        str(label) if label else None,
+        str(deployments[-1]) if deployments else None,
+    )
 
 
 def _stable_points(systems: Systems) -> list[StablePoint]:

@@ -4,7 +4,7 @@ Read only, and without a folder of files to hold it against: that is `rollback.s
 version that could not be read is an error, never a zero; an empty table is no migration, None.
 """
 
-from toolkit.adapters.state_tables.recorded import Found, Holder, Reader, Recorded, number_of
+from toolkit.adapters.state_tables.recorded import Found, Holder, Reader, Recorded, number_of, same_version
 from toolkit.adapters.state_tables.tools import TOOLS, Known, choose, find_state_tables, identify, read_table
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "identify",
     "number_of",
     "read_table",
+    "same_version",
 ]

@@ -102,6 +102,20 @@ def number_of(label: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def same_version(one: tuple[int | None, str | None], other: tuple[int | None, str | None]) -> bool:
+    """Whether two versions, each with the tool's own word for it, are the same. Where a number is only a place among
+    others, which moves when a file is put in between, the words count."""
+    places = any(label and number_of(label) != version for version, label in (one, other))
+    if places and one[1] and other[1]:
+        return _plain(one[1]) == _plain(other[1])
+    return one[0] == other[0]
+
+
+def _plain(label: str) -> str:
+    """Flyway takes 1.0 for 1."""
+    return re.sub(r"(\.0+)+$", "", label) if re.fullmatch(r"[0-9.]+", label) else label
+
+
 def listed(applied: Sequence[str], *, failed: Sequence[str] = (), **more: object) -> Recorded:
     """An account that lists what is applied, in the tool's order: the version is the last number, or their count."""
     numbers = [number_of(label) for label in applied]

@@ -119,6 +119,13 @@ class MigrationFolder:
                 return found[0] if len(found) == 1 else None
         return None
 
+    def written(self, version: int | None) -> str | None:
+        """What the tool writes of a version; None below the first. A reworked change's tag is only its file's."""
+        migration = self.migrations.get(version) if version is not None else None
+        if migration is None:
+            return None
+        return migration.label.partition("@")[0] if self.layout == "sqitch" else migration.label
+
     def before(self, version: int) -> int | None:
         """The version below; None below the first."""
         return max((each for each in self.migrations if each < version), default=None)
