@@ -372,3 +372,45 @@ class TestDatabasesBack:
         rig.query(write)
         assert rig.swap("databases").undo() is None
         assert rig.query(RIGHT) == [(0,)]
+
+
+def test_what_changes_after_the_first_merge_of_databases_is_caught_up(
+    rig: RestoreRig, monkeypatch: MonkeyPatch
+) -> None:
+    """The rows are copied while production serves. Closed, only what changed since is."""
+
+    def closing(conn: psycopg.Connection[Any], name: str) -> None:
+        if not written:
+            written.append(name)
+            rig.query(
+                """
+                INSERT INTO pets VALUES (6, 1, 'new');
+                UPDATE pets SET name = 'changed' WHERE id = 1;
+                UPDATE pets SET id = 20 WHERE id = 2;
+                DELETE FROM pets WHERE id = 3;
+                DELETE FROM loose WHERE word = 'a';
+                INSERT INTO loose VALUES ('c');
+                UPDATE creator_settings SET incentive_days = 77 WHERE ctid = (SELECT min(ctid) FROM creator_settings)
+                """
+            )
+        close_to_all(conn, name)
+
+    written: list[str] = []
+    close_to_all = swap_databases.close_to_all
+    monkeypatch.setattr(swap_databases, "close_to_all", closing)
+    rig.beside("databases").act()
+    rig.query("INSERT INTO pets VALUES (7, 1, 'before')")
+    rig.swap("databases").act()
+    assert rig.query("SELECT id, name FROM pets ORDER BY 1") == [
+        (1, "changed"),
+        (4, "pet"),
+        (5, "pet"),
+        (6, "new"),
+        (7, "before"),
+        (20, "pet"),
+    ]
+    assert rig.query("SELECT word FROM loose ORDER BY 1") == [("b",), ("c",)]
+    assert rig.query("SELECT count(*) FROM creator_settings WHERE incentive_days IN (77, 99)") == [(1,)]
+    tables = rig.query("SELECT told -> 'merged' -> 'tables' FROM toolkit.swap")[0][0]
+    merged = {each["table"]: (each["compared"], each["inserted"], each["deleted"]) for each in tables}
+    assert (merged["public.pets"], merged["public.events"]) == (("since", 2, 2), ("since", 0, 0))

@@ -11,7 +11,6 @@ from toolkit.adapters.postgres import Connection, sql
 from toolkit.errors import RollbackError
 from toolkit.rollback.restore.catalog import root_tables
 
-OWN_SCHEMA = "toolkit"
 _TOLD = 5
 
 _HELD = """

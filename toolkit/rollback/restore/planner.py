@@ -199,7 +199,7 @@ def _swap(source: Source, way: ChosenWay, damage: Sequence[Damage], mark: str) -
         ),
         "databases": (
             f"Rename the databases, and carry over what was acknowledged since {source.name} in between",
-            "Every connection is ended once; nobody can connect while the live rows are compared",
+            "Every connection is ended once; nobody can connect while what changed in the last minutes is caught up",
             "Renamed back where nothing was written since; otherwise a restore of the emergency backup",
         ),
         "reload": (

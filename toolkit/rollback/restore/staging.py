@@ -1,9 +1,10 @@
 """The live database's rows, copied beside the restored ones into one database, where the merge can compare them.
 
-While the live database is closed to everybody: what is copied cannot change. A copy would lose which transaction wrote
-a row, and the merge goes by that. So the rows of a damaged table are copied in groups, from the oldest to the newest:
-what was written before the damage, by it, after it; each in a subtransaction, whose number stands for the damage's
-here.
+Once while production serves, from one snapshot; then, while the live database is closed to everybody, what changed
+since: rows by the transaction that wrote them, and deletions where the counts differ. Tables without a key are copied
+anew then. A copy would lose which transaction wrote a row, and the merge goes by that. So the rows of a damaged table
+are copied in groups, from the oldest to the newest: what was written before the damage, by it, after it; each in a
+subtransaction, whose number stands for the damage's here.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -23,6 +24,7 @@ class Staged:
     schema: str
     stands: str
     xids: Mapping[tuple[str, str], str]
+    tables: Mapping[str, tuple["_Column", ...]]
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,90 @@ def stage(there: Connection, here: Connection, restored: Restored, damage: Seque
         xids: dict[tuple[str, str], str] = {}
         here.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(stands)))
         here.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(stands)))
-        for table in _tables(there, schema):
-            hit = {xid for each in damage if split_name(each.table) == (schema, table) for xid in each.xids}
-            numbers = _copy(there, here, _Copied(schema, stands, table, tuple(_columns(there, schema, table))), hit)
+        tables = {table: tuple(_columns(there, schema, table)) for table in _tables(there, schema)}
+        for table, columns in tables.items():
+            numbers = _copy(there, here, _Copied(schema, stands, table, columns), _hit(damage, schema, table))
             xids |= {(table, xid): number for xid, number in numbers.items()}
-        staged.append(Staged(schema, stands, xids))
+        staged.append(Staged(schema, stands, xids, tables))
     return staged
+
+
+def horizon_of(there: Connection) -> str:
+    """The number from which on a transaction may not be in the snapshot that is read from, as xmin shows it."""
+    row = there.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::xid::text").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def stage_since(
+    there: Connection, here: Connection, staged: Sequence[Staged], damage: Sequence[Damage], horizon: str
+) -> list[Staged]:
+    """Bring what was staged up to date: with the rows written since the horizon, and without those that are gone.
+
+    Reads every row where it lies, and copies what changed.
+    """
+    return [_schema_since(there, here, each, damage, horizon) for each in staged]
+
+
+def _schema_since(
+    there: Connection, here: Connection, staged: Staged, damage: Sequence[Damage], horizon: str
+) -> Staged:
+    schema, xids = staged.schema, dict(staged.xids)
+    tables = {table: tuple(_columns(there, schema, table)) for table in _tables(there, schema)}
+    for table in [name for name in staged.tables if tables.get(name) != staged.tables[name]]:
+        here.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(staged.stands, table)))
+    for table, columns in tables.items():
+        copied, hit = _Copied(schema, staged.stands, table, columns), _hit(damage, schema, table)
+        known = staged.tables.get(table) == columns
+        if known and any(each.key for each in columns) and not _since(there, hit, horizon):
+            _catch_up(there, here, copied, horizon)
+            continue
+        if known:
+            here.execute(sql.SQL("DROP TABLE {}").format(copied.target))
+        xids |= {(table, xid): number for xid, number in _copy(there, here, copied, hit).items()}
+    return Staged(schema, staged.stands, xids, tables)
+
+
+def _hit(damage: Sequence[Damage], schema: str, table: str) -> set[str]:
+    """The transactions of the damage to a table."""
+    return {xid for each in damage if split_name(each.table) == (schema, table) for xid in each.xids}
+
+
+def _since(conn: Connection, xids: Collection[str], horizon: str) -> bool:
+    """Whether one of these transactions may have written since."""
+    row = conn.execute(
+        "SELECT EXISTS (SELECT FROM unnest(%(xids)s::text[]) AS x WHERE age(x::xid) <= age(%(horizon)s::text::xid))",
+        {"xids": list(xids), "horizon": horizon},
+    ).fetchone()
+    return row == (True,)
+
+
+def _catch_up(there: Connection, here: Connection, copied: _Copied, horizon: str) -> None:
+    """One table with a key, in which nothing that is staged by now was written by a damage that goes on."""
+    keys = [each for each in copied.columns if each.key]
+    newer = replace(copied, stands="pg_temp", table="toolkit_newer")
+    _make(here, newer, copied.columns)
+    _stream(there, here, copied, sql.SQL("age(xmin) <= age({}::xid)").format(sql.Literal(horizon)), into=newer)
+    same = sql.SQL(" AND ").join(sql.SQL("s.{0} = n.{0}").format(sql.Identifier(each.name)) for each in keys)
+    delete = sql.SQL("DELETE FROM {} AS s USING pg_temp.toolkit_newer AS n WHERE {}")
+    here.execute(delete.format(copied.target, same))
+    here.execute(sql.SQL("INSERT INTO {} SELECT * FROM pg_temp.toolkit_newer").format(copied.target))
+    here.execute("DROP TABLE pg_temp.toolkit_newer")
+    if _count(here, copied.target) == _count(there, copied.source):
+        return
+    left = replace(newer, table="toolkit_left", columns=tuple(keys))
+    _make(here, left, keys)
+    _stream(there, here, replace(copied, columns=tuple(keys)), sql.SQL("true"), into=left)
+    gone = sql.SQL("DELETE FROM {} AS s WHERE NOT EXISTS (SELECT FROM pg_temp.toolkit_left AS n WHERE {})")
+    here.execute("ANALYZE pg_temp.toolkit_left")
+    here.execute(gone.format(copied.target, same))
+    here.execute("DROP TABLE pg_temp.toolkit_left")
+
+
+def _count(conn: Connection, table: sql.Identifier) -> int:
+    row = conn.execute(sql.SQL("SELECT count(*) FROM {}").format(table)).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def staged_damage(damage: Sequence[Damage], staged: Sequence[Staged]) -> list[Damage]:
@@ -118,13 +198,7 @@ def _columns(conn: Connection, schema: str, table: str) -> list[_Column]:
 def _copy(there: Connection, here: Connection, copied: _Copied, hit: Collection[str]) -> dict[str, str]:
     """One table, group after group. The numbers that stand for the transactions of the damage."""
     comma = sql.SQL(", ")
-    defined = comma.join(
-        sql.SQL("{} {}{}").format(
-            sql.Identifier(each.name), _type(each.type), sql.SQL(" NOT NULL" if each.not_null else "")
-        )
-        for each in copied.columns
-    )
-    here.execute(sql.SQL("CREATE TABLE {} ({})").format(copied.target, defined))
+    _make(here, copied, copied.columns)
     numbers: dict[str, str] = {}
     for xid, group in _groups(_by_age(there, hit)):
         with here.transaction():  # a subtransaction: its number is the xmin of what it writes
@@ -136,6 +210,16 @@ def _copy(there: Connection, here: Connection, copied: _Copied, hit: Collection[
         here.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(copied.target, comma.join(key)))
     here.execute(sql.SQL("ANALYZE {}").format(copied.target))
     return numbers
+
+
+def _make(here: Connection, copied: _Copied, columns: Sequence[_Column]) -> None:
+    defined = sql.SQL(", ").join(
+        sql.SQL("{} {}{}").format(
+            sql.Identifier(each.name), _type(each.type), sql.SQL(" NOT NULL" if each.not_null else "")
+        )
+        for each in columns
+    )
+    here.execute(sql.SQL("CREATE TABLE {} ({})").format(copied.target, defined))
 
 
 def _by_age(conn: Connection, xids: Collection[str]) -> list[str]:
@@ -170,10 +254,12 @@ def _own_number(conn: Connection, schema: str) -> str:
     return str(row[0])
 
 
-def _stream(there: Connection, here: Connection, copied: _Copied, group: sql.Composable) -> None:
+def _stream(
+    there: Connection, here: Connection, copied: _Copied, group: sql.Composable, *, into: _Copied | None = None
+) -> None:
     names = sql.SQL(", ").join(sql.Identifier(each.name) for each in copied.columns)
     source = sql.SQL("COPY (SELECT {} FROM {} WHERE {}) TO STDOUT").format(names, copied.source, group)
-    target = sql.SQL("COPY {} ({}) FROM STDIN").format(copied.target, names)
+    target = sql.SQL("COPY {} ({}) FROM STDIN").format((into or copied).target, names)
     there.execute("SET LOCAL row_security = off")
     with there.cursor().copy(source) as reading, here.cursor().copy(target) as writing:
         for block in reading:

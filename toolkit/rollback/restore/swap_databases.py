@@ -1,7 +1,8 @@
 """Databases change names, from the maintenance database: the live one closed, emptied of sessions, caught up, renamed.
 
-    two sessions opened ─► live closed, its sessions ended ─► its rows staged beside the copy's ─► merge, sequences
-    ─► sessions closed ─► both renames and open again, in ONE transaction
+    live rows staged beside the copy's, and merged once, while production serves
+    ─► live closed, its sessions ended ─► what changed since staged and merged, sequences ─► sessions closed
+    ─► both renames and open again, in ONE transaction
 
 A run that dies in between leaves the live database closed to everybody, superusers too. `reopen` is the way back: it
 opens what a swap of ours has closed, and the swap begins anew. The copy's comment says which database that is. While a
@@ -9,22 +10,17 @@ swap lives its session holds an advisory lock in the maintenance database, and n
 opened all the same is not renamed, for somebody may have written since the catch-up.
 """
 
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
-from toolkit.adapters.pgtools import PgTools
 from toolkit.adapters.postgres import Connection, Database, sql
 from toolkit.errors import RollbackError
-from toolkit.playbook import pg_bindir
 from toolkit.rollback.freeze import reapply
-from toolkit.rollback.merge import hold_effects
+from toolkit.rollback.merge import hold_effects, merge_config, prepare_merge
 from toolkit.rollback.merge.conflicts import prepare
 from toolkit.rollback.plan import SwapIn
 from toolkit.rollback.relations import relations
-from toolkit.rollback.restore.catalog import snapshot_of
 from toolkit.rollback.restore.names import damaged_name, restored_name
 from toolkit.rollback.restore.other_database import (
     close_to_all,
@@ -35,16 +31,16 @@ from toolkit.rollback.restore.other_database import (
     states_of,
 )
 from toolkit.rollback.restore.other_schemas import refresh_views, require_covered
+from toolkit.rollback.restore.own_schema import OWN_SCHEMA, advance_all, carry_toolkit, copy_toolkit
 from toolkit.rollback.restore.privileges import Rights, carry_over, rights_in
 from toolkit.rollback.restore.records import Restored, Swapped, keep_swap
 from toolkit.rollback.restore.settings import carry_settings
-from toolkit.rollback.restore.staging import Staged, stage, staged_damage
+from toolkit.rollback.restore.staging import Staged, horizon_of, stage, stage_since, staged_damage
 from toolkit.rollback.restore.swap_schemas import carry, count_rows, counts_after, written_since
 from toolkit.rollback.steps.doing import Surroundings
 
-OWN_SCHEMA = "toolkit"
+_MERGES = ("conflict", "merge_watermark")  # what the first merge has written in the copy
 CLOSED = "closed by a swap of the toolkit"
-DUMP_WITHIN_S = 600.0
 SWAPPING = 7_021_002  # the advisory lock, with a database's name, that a living swap holds
 ENDED_WITHIN_S, LOOK_EVERY_S = 10.0, 0.05
 
@@ -57,15 +53,14 @@ def swap_databases(around: Surroundings, action: SwapIn, restored: Restored) -> 
     applications = around.systems.playbook.database.schemas
     with live.reading() as there, copy.reading() as here:  # before anybody is sent away
         require_covered(there, here, restored.schemas, applications)
-    with copy.reading(within_ms=0) as here:  # nobody else writes there
-        counted = count_rows(here, {schema: schema for schema in restored.schemas})
-    _carry_toolkit(live, copy, around.incident.folder)
+    carry_toolkit(live, copy, around.incident.folder)
+    prepared = _prepare(around, action, restored, live, copy)
     notes = carry_settings(live, maintenance(live), name, beside)
     with maintenance(live).singly() as above:
         _require_alone(above, name)
         _mark_closed(above, name, beside)
         try:
-            swapped = _catch_up(above, around, action, restored, live, copy, notes, counted)
+            swapped = _catch_up(above, around, action, restored, live, copy, notes, prepared)
             end_sessions(above, beside)
             _rename(above, name, beside, aside)
         except BaseException:
@@ -166,10 +161,48 @@ def _put_back(above: Connection, around: Surroundings, swapped: Swapped, damaged
         kept = {each.name for each in relations(there, [OWN_SCHEMA])}
         if not same or written_since(there, swapped) or kept - {each.name for each in relations(here, [OWN_SCHEMA])}:
             return False
-        _copy_toolkit(there, here)
+        copy_toolkit(there, here)
         reapply(here)
         keep_swap(here, Swapped(swapped.mark, swapped.source, swapped.way, "undone", swapped.schemas))
     return True
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What was staged while production served, up to which transaction, and the copy's rows after its first merge."""
+
+    staged: Sequence[Staged]
+    horizon: str
+    counted: Mapping[str, int]
+
+
+def _prepare(around: Surroundings, action: SwapIn, restored: Restored, live: Database, copy: Database) -> _Prepared:
+    """Stage and merge once, while production serves, so that only what changes meanwhile is left for when it is closed.
+
+    What a run that died has staged is dropped first.
+    """
+    hang_up_after_s = around.patience.hang_up_after_s
+    around.advance("copying live rows beside the restored ones", 0, None)
+    with (
+        live.reading(within_ms=int(hang_up_after_s * 1000 / 3)) as there,
+        copy.writing(lock_within_ms=0, hang_up_after_s=hang_up_after_s) as here,
+    ):
+        there.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        around.fence.guard(here)
+        horizon = horizon_of(there)
+        staged = stage(there, here, restored, action.damage)
+    with copy.writing(lock_within_ms=0, hang_up_after_s=hang_up_after_s) as here:
+        here.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        prepare_merge(
+            here,
+            damaged={each.schema: each.stands for each in staged},
+            restored={schema: schema for schema in restored.schemas},
+            damage=staged_damage(action.damage, staged),
+            config=merge_config(around.systems.playbook, around.incident.id),
+            advance=around.advance,
+        )
+    with copy.reading(within_ms=0) as here:  # nobody else writes there
+        return _Prepared(staged, horizon, count_rows(here, {schema: schema for schema in restored.schemas}))
 
 
 def _catch_up(
@@ -180,7 +213,7 @@ def _catch_up(
     live: Database,
     copy: Database,
     notes: Sequence[str],
-    counted: Mapping[str, int],
+    prepared: _Prepared,
 ) -> Swapped:
     """Between closing and renaming: everything that was acknowledged, from the live database into the copy."""
     name = name_of(live)
@@ -196,8 +229,8 @@ def _catch_up(
         applications = around.systems.playbook.database.schemas
         require_covered(there, here, restored.schemas, applications)
         rights = {schema: rights_in(there, schema) for schema in restored.schemas}
-        staged = stage(there, here, restored, action.damage)
-        _copy_toolkit(there, here)
+        staged = stage_since(there, here, prepared.staged, action.damage, prepared.horizon)
+        copy_toolkit(there, here, but=_MERGES)
         around.fence.guard(here)  # the live lease's row now: what stood here was dumped before production was closed
         merged = carry(
             here,
@@ -206,12 +239,12 @@ def _catch_up(
             {each.schema: each.stands for each in staged},
             {schema: schema for schema in restored.schemas},
         )
-        _advance(there, here, restored.schemas)
+        advance_all(there, here, restored.schemas)
         _drop_staged(here, staged)
         refresh_views(here, [schema for schema in restored.schemas if schema not in applications])
         held = hold_effects(here, around.plan.held_queue)
         told = {"merged": merged.to_json(), "notes": list(notes), "held_jobs": held}
-        swapped = _finish(here, restored, rights, counts_after(counted, merged), told)
+        swapped = _finish(here, restored, rights, counts_after(prepared.counted, merged), told)
     return swapped
 
 
@@ -263,93 +296,6 @@ def _rename(above: Connection, name: str, beside: str, aside: str) -> None:
         above.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(sql.Identifier(name)))
         open_to_all(above, aside)
         open_to_all(above, name)
-
-
-# The schema `toolkit`: lease, stable points, freeze ----------------------------------------------------------------
-
-
-def _carry_toolkit(live: Database, copy: Database, folder: Path) -> None:
-    """The tables of the schema `toolkit` as they are now; their rows follow once more when nobody writes any."""
-    tools = PgTools.found(pg_bindir())
-    with copy.writing() as conn:
-        conn.execute("DROP SCHEMA IF EXISTS toolkit CASCADE")
-    home = Path(tempfile.mkdtemp(prefix=".restoring-", dir=folder))
-    try:
-        with (
-            snapshot_of(live) as snapshot,
-            tools.dump(
-                live,
-                home / "toolkit",
-                schemas=[OWN_SCHEMA],
-                snapshot=snapshot,
-                jobs=1,
-                compression=0,
-                lock_within_ms=5_000,
-            ) as dump,
-        ):
-            dump.wait(DUMP_WITHIN_S)
-        tools.restore(copy, home / "toolkit", jobs=1, exit_on_error=True)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-
-
-def _copy_toolkit(there: Connection, here: Connection) -> None:
-    """Every row of the schema `toolkit`, anew, in an order that no foreign key minds."""
-    tables = [each for each in relations(there, [OWN_SCHEMA]) if each.kind == "r"]
-    present = {each.name for each in relations(here, [OWN_SCHEMA])}
-    wanted = [each for each in tables if each.name in present]
-    if not wanted:
-        return
-    here.execute("SET CONSTRAINTS ALL DEFERRED")
-    names = sql.SQL(", ").join(each.identifier for each in wanted)
-    here.execute(sql.SQL("TRUNCATE {} CASCADE").format(names))
-    for each in _parents_first(there, [each.name for each in wanted]):
-        table = sql.Identifier(OWN_SCHEMA, each)
-        with (
-            there.cursor().copy(sql.SQL("COPY {} TO STDOUT").format(table)) as source,
-            here.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(table)) as target,
-        ):
-            for block in source:
-                target.write(block)
-    _advance(there, here, [OWN_SCHEMA])
-
-
-def _parents_first(conn: Connection, names: Sequence[str]) -> list[str]:
-    rows = conn.execute(
-        """
-        SELECT child.relname, parent.relname
-        FROM pg_constraint
-        JOIN pg_class AS child ON child.oid = conrelid
-        JOIN pg_class AS parent ON parent.oid = confrelid
-        WHERE contype = 'f' AND child.relnamespace = 'toolkit'::regnamespace AND conrelid <> confrelid
-        """
-    ).fetchall()
-    ordered: list[str] = []
-    while len(ordered) < len(names):
-        waiting = [name for name in names if name not in ordered]
-        free = [
-            name
-            for name in waiting
-            if all(parent in ordered or parent not in names for child, parent in rows if child == name)
-        ]
-        ordered += free or waiting[:1]
-    return ordered
-
-
-def _advance(there: Connection, here: Connection, schemas: Sequence[str]) -> None:
-    """Sequences of the copy to at least what the live ones had."""
-    known = {(each.schema, each.name) for each in relations(here, schemas) if each.kind == "S"}
-    for each in relations(there, schemas):
-        if each.kind != "S" or (each.schema, each.name) not in known:
-            continue
-        row = there.execute(sql.SQL("SELECT last_value, is_called FROM {}").format(each.identifier)).fetchone()
-        now = here.execute(sql.SQL("SELECT last_value, is_called FROM {}").format(each.identifier)).fetchone()
-        assert row is not None and now is not None
-        if row > now:
-            here.execute(
-                "SELECT setval(%(name)s::regclass, %(value)s, %(called)s)",
-                {"name": each.identifier.as_string(here), "value": row[0], "called": row[1]},
-            )
 
 
 def _drop_staged(here: Connection, staged: Sequence[Staged]) -> None:

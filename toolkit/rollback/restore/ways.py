@@ -113,7 +113,10 @@ def _warnings(way: Way, survey: Survey, covered: Collection[str]) -> list[str]:
     if way == "databases":
         extensions = sorted({name for each in survey.schemas for name in each.extensions})
         told = f" Extensions must be creatable by our role: {', '.join(extensions)}." if extensions else ""
-        found = [f"Every connection is ended once, and writes stop while the catch-up runs.{told}"]
+        found = [
+            "Every connection is ended once, and nobody can connect while what changed meanwhile is caught up: each "
+            f"row is looked at where it lies, and tables without a key are copied whole.{told}"
+        ]
         if others := [name for name in survey.others if name not in covered]:
             found.append(f"The source does not hold {', '.join(others[:_TOLD])}: they come from the live database.")
         return found
