@@ -330,6 +330,13 @@ def load_playbook(path: Path | str | None = None) -> Playbook:
         ) from None
 
 
+def database_url(variable: str) -> str:
+    """The URL that an environment variable holds. UsageError where it holds none."""
+    if not (url := os.environ.get(variable)):
+        raise UsageError(f"{variable} is not set", state="nothing was done", next="export it, then repeat the command")
+    return url
+
+
 def pg_bindir(environ: Mapping[str, str] | None = None, *, major: int | None = None) -> Path | None:
     """The folder of an installed PostgreSQL's programs, named by PG_BINDIR; None for the embedded ones.
 

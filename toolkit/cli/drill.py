@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from toolkit.cli.options import REPORTS, Json, Seed, examples, print_json
+from toolkit.cli.options import REPORTS, DatabaseUrlEnv, Json, Seed, examples, print_json
 
 app = typer.Typer(help="Practise: break a sandbox and roll it back.", no_args_is_help=True)
 
@@ -41,6 +41,7 @@ def run(
     seed: Seed = 1,
     out: Annotated[Path | None, typer.Option(help="The folder to leave behind; it must not exist.")] = None,
     keep: Annotated[bool, typer.Option(help="Leave the sandbox running, to look around in it.")] = False,
+    database_url_env: DatabaseUrlEnv = "",
     json: Json = False,
 ) -> None:
     """Run one drill from fault to post-mortem.
@@ -58,7 +59,7 @@ def run(
     if folder.exists():
         raise UsageError(f"{folder} exists already", state="nothing was done", next="name another with --out")
     console = Console(stderr=True) if json else Console()
-    drill = Drill(chosen, seed, folder, keep=keep)
+    drill = Drill(chosen, seed, folder, keep=keep, database_url_env=database_url_env)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:

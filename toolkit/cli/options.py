@@ -15,6 +15,13 @@ REPORTS = Path("reports")
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON object on standard output.")]
 SandboxName = Annotated[str, typer.Option("--name", help="The sandbox's name; several run side by side.")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides data and traffic. The same seed sends the same events.")]
+DatabaseUrlEnv = Annotated[
+    str,
+    typer.Option(
+        help="The variable that holds a superuser's URL of a PostgreSQL for trying things. The sandbox makes a "
+        "database and roles of its own there, and removes them. Without it the sandbox has a server of its own."
+    ),
+]
 
 
 def print_json(answer: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from toolkit.cli.options import REPORTS, Json, SandboxName, Seed, examples, print_json
+from toolkit.cli.options import REPORTS, DatabaseUrlEnv, Json, SandboxName, Seed, examples, print_json
 from toolkit.clock import utc_now
 from toolkit.places import DEFAULT_SANDBOX
 
@@ -27,6 +27,7 @@ def start(
     cases: Annotated[int, typer.Option(min=1, help="Rows in `recovery_cases` before traffic.")] = 5_000,
     rate: Annotated[float, typer.Option(min=0.1, help="Webhooks a second.")] = 20,
     traffic: Annotated[bool, typer.Option(help="Whether the senders send.")] = True,
+    database_url_env: DatabaseUrlEnv = "",
     json: Json = False,
 ) -> None:
     """Start a sandbox in the background and print what is needed to use it."""
@@ -38,7 +39,13 @@ def start(
     expect_target()
     evidence = (REPORTS / "sandboxes" / f"{utc_now():%Y%m%dT%H%M%SZ}-{name}").resolve()
     options = SandboxOptions(
-        evidence=evidence, seed=seed, events=events, cases=cases, webhooks_per_s=rate, traffic=traffic
+        evidence=evidence,
+        seed=seed,
+        events=events,
+        cases=cases,
+        webhooks_per_s=rate,
+        traffic=traffic,
+        database_url_env=database_url_env,
     )
     console = Console(stderr=True)
     with console.status("Starting") as status:

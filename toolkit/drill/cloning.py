@@ -18,7 +18,7 @@ from toolkit.clock import utc_now
 from toolkit.drill.database import NAME, ServiceDatabase, create_database, create_roles, renew_passwords
 from toolkit.drill.state import SandboxOptions, write_private
 from toolkit.lifeline import Lifeline
-from toolkit.places import runtime_home
+from toolkit.places import make_passable, runtime_home
 from toolkit.playbook import pg_bindir
 from toolkit.server import SETTINGS, PostgresServer, find_binaries
 
@@ -41,7 +41,7 @@ def clone(home: Path, lifeline: Lifeline, options: SandboxOptions, fill: Fill) -
         if not (kept / _SECRET).exists():
             _clear_others()
             _make(kept, lifeline, fill)
-        home.mkdir(mode=0o711)
+        make_passable(home)
         server = PostgresServer.on_copy(home, lifeline, kept / "pgdata", (kept / _SECRET).read_text(), binaries)
     return ServiceDatabase(server, NAME, renew_passwords(server))
 

@@ -10,18 +10,21 @@ from dataclasses import dataclass, field
 import psycopg
 from psycopg import sql
 
+from toolkit.drill.given import GivenServer
 from toolkit.server import SUPERUSER, PostgresServer
 
 BUILDS = tuple(range(6, 13))
 OWNER, APPLICATION, TOOLKIT = "churn_owner", "churn_app", "toolkit"
 NAME = "churn"
+LOGINS = (OWNER, TOOLKIT, *(f"app_b{build}" for build in BUILDS))
+ROLES = (APPLICATION, *LOGINS)
 
 
 @dataclass(frozen=True)
 class ServiceDatabase:
     """One database and the URLs of those who use it. Every URL holds a password."""
 
-    server: PostgresServer
+    server: PostgresServer | GivenServer
     name: str
     passwords: Mapping[str, str] = field(repr=False)
 
@@ -48,10 +51,10 @@ class ServiceDatabase:
         return self.url(f"app_b{build}")
 
 
-def create_roles(server: PostgresServer) -> dict[str, str]:
-    """Create the roles with random passwords, by role. Once for each server."""
+def create_roles(server: PostgresServer | GivenServer, mark: str = "") -> dict[str, str]:
+    """Create the roles with random passwords, by role: all, or none. Once for each server. `mark` is said on each."""
     passwords = _passwords()
-    with psycopg.connect(server.url(), autocommit=True) as conn:
+    with psycopg.connect(server.url()) as conn:
         conn.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(APPLICATION)))
         for role, password in passwords.items():
             conn.execute(
@@ -65,6 +68,8 @@ def create_roles(server: PostgresServer) -> dict[str, str]:
         # It may act as the application to prove what that may not do, and is not one of those whom its policies bind.
         apart = sql.SQL(" WITH INHERIT FALSE" if conn.info.server_version >= 160000 else "")
         conn.execute(sql.SQL("GRANT {} TO toolkit{}").format(sql.Identifier(APPLICATION), apart))
+        for role in ROLES if mark else ():
+            conn.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(role), sql.Literal(mark)))
     return passwords
 
 
@@ -79,10 +84,12 @@ def renew_passwords(server: PostgresServer) -> dict[str, str]:
 
 
 def _passwords() -> dict[str, str]:
-    return {role: secrets.token_urlsafe(18) for role in (OWNER, TOOLKIT, *(f"app_b{build}" for build in BUILDS))}
+    return {role: secrets.token_urlsafe(18) for role in LOGINS}
 
 
-def create_database(server: PostgresServer, passwords: Mapping[str, str], name: str = NAME) -> ServiceDatabase:
+def create_database(
+    server: PostgresServer | GivenServer, passwords: Mapping[str, str], name: str = NAME
+) -> ServiceDatabase:
     """Create an empty database that the owner owns. The owner and the toolkit may create schemas in it."""
     with psycopg.connect(server.url(), autocommit=True) as conn:
         conn.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(OWNER)))

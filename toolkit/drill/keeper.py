@@ -24,19 +24,21 @@ from types import FrameType
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from toolkit.clock import iso, utc_now, wait_until
 from toolkit.drill.cloning import clone
-from toolkit.drill.database import BUILDS, ServiceDatabase, create_database, create_roles
+from toolkit.drill.database import BUILDS, ROLES, ServiceDatabase, create_database, create_roles
+from toolkit.drill.given import GivenServer
 from toolkit.drill.ledger import record_baseline
 from toolkit.drill.schema import MIGRATIONS, migrate_up, seed
 from toolkit.drill.state import SandboxOptions, SandboxState, last_words, write_private
 from toolkit.errors import ToolkitError
 from toolkit.incident import JOURNAL_FILE
 from toolkit.lifeline import VARIABLE, Lifeline, spawn, tie
-from toolkit.playbook import pg_bindir
+from toolkit.playbook import database_url, pg_bindir
 from toolkit.redaction import redact
-from toolkit.server import PostgresServer
+from toolkit.server import PostgresServer, find_binaries
 
 LIVE_VERSION = 8
 PLATFORM_WITHIN_S = 30.0
@@ -55,7 +57,7 @@ class Keeper:
         self.home, self.options = home, options
         self.lifeline = Lifeline.create()
         self.children: dict[str, subprocess.Popen[bytes]] = {}
-        self.server: PostgresServer | None = None
+        self.server: PostgresServer | GivenServer | None = None
         self.state: SandboxState | None = None
 
     def start(self) -> SandboxState:
@@ -77,6 +79,11 @@ class Keeper:
         self.state = state
         return state
 
+    def _given_server(self) -> GivenServer:
+        given = GivenServer(database_url(self.options.database_url_env), self.home)
+        given.prepare(ROLES)
+        return given
+
     def _database(self) -> ServiceDatabase:
         """A server with the service's rows in it, and the folder of its migrations."""
         shutil.copytree(MIGRATIONS, self.home / "migrations")
@@ -85,8 +92,12 @@ class Keeper:
             database = clone(self.home / "postgres", self.lifeline, self.options, self._fill)
             self.server = database.server
             return database
-        self.server = PostgresServer.create(self.home / "postgres", self.lifeline, bindir=pg_bindir())
-        database = create_database(self.server, create_roles(self.server))
+        if self.options.database_url_env:
+            self.server = given = self._given_server()
+            database = create_database(given, create_roles(given, given.mark), given.database_name)
+        else:
+            self.server = PostgresServer.create(self.home / "postgres", self.lifeline, bindir=pg_bindir())
+            database = create_database(self.server, create_roles(self.server))
         say("schema and data")
         self._fill(database)
         return database
@@ -159,20 +170,18 @@ class Keeper:
 
     def _back_up(self, database: ServiceDatabase) -> None:
         """The nightly backup that production has: custom format, made before anything went wrong."""
-        assert self.server is not None
         folder = self.home / "nightly"
         folder.mkdir(mode=0o700)
-        environment = dict(os.environ) | {"PGPASSWORD": self.server.superuser_password}
+        parts = conninfo_to_dict(database.admin_url)
+        environment = dict(os.environ) | {"PGPASSWORD": str(parts.pop("password", ""))}  # never among the arguments
         argv: list[str | Path] = [
-            self.server.binaries.program("pg_dump"),
+            find_binaries(pg_bindir()).program("pg_dump"),
             "-Fc",
             "-Z1",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(self.server.port),
+            "-d",
+            make_conninfo("", **parts),
         ]
-        argv += ["-U", "postgres", "-f", folder / f"{iso(utc_now())[:19].replace(':', '')}Z.dump", database.name]
+        argv += ["-f", folder / f"{iso(utc_now())[:19].replace(':', '')}Z.dump"]
         subprocess.run(argv, env=environment, check=True)
 
     def _start_senders(self, state: SandboxState) -> None:

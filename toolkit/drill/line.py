@@ -55,11 +55,19 @@ class Drill:
     """
 
     def __init__(
-        self, scenario: Scenario, seed: int, folder: Path, *, keep: bool = False, watch: Watch = lambda _p, _d: None
+        self,
+        scenario: Scenario,
+        seed: int,
+        folder: Path,
+        *,
+        keep: bool = False,
+        watch: Watch = lambda _p, _d: None,
+        database_url_env: str = "",
     ) -> None:
         check_seed(seed)
         expect_target()
         self.scenario, self.seed, self.folder, self.keep, self.watch = scenario, seed, folder, keep, watch
+        self._database_url_env = database_url_env
         self.phases: dict[str, float] = {}
         self.incident = Incident(folder)
         self.facilitator = Journal(folder / FACILITATOR_FILE, folder.name)
@@ -213,7 +221,9 @@ class Drill:
         return self.sandbox
 
     def _start_sandbox(self) -> Sandbox:
-        options = SandboxOptions(evidence=self.folder.resolve(), seed=self.seed)
+        options = SandboxOptions(
+            evidence=self.folder.resolve(), seed=self.seed, database_url_env=self._database_url_env
+        )
         name = f"drill-{os.getpid()}-{self.seed}"
         return Sandbox.start(name, options, attached=not self.keep, progress=lambda part: self.watch(part, self))
 

@@ -18,7 +18,9 @@ LARGEST_SEED = 2**31 - 1
 
 class SandboxOptions(BaseModel):
     """How large, how busy, and where the evidence goes. Rates are per second. `cloned`: from a data folder that is kept
-    filled; the server is then not told apart from others of that folder."""
+    filled; the server is then not told apart from others of that folder. `database_url_env` names the variable that
+    holds the URL of a server to use; without it the sandbox has its own.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,6 +34,7 @@ class SandboxOptions(BaseModel):
     webhooks_per_s: float = 20
     reads_per_s: float = 4
     cron_every_s: float = 5
+    database_url_env: str = ""
 
 
 class SandboxState(BaseModel):
