@@ -442,7 +442,7 @@ class TestGoingOn:
         assert plan_to_continue(found, situation(9), replace(wish, source=NEWEST)) is None
 
     def test_the_newest_that_was_begun_goes_on_by_its_name_too(self) -> None:
-        plan = replace(restoring("/backups/A"), wish=Wish("restore", None, None))
+        plan = replace(restoring("/backups/A"), wish=Wish("restore", None, None).bare)
         found = entries("plan.made", "step.begun", plan=plan)
         for source in (NEWEST, "/backups/A"):
             assert plan_to_continue(found, situation(9), Wish("restore", None, None, source=source)) == plan

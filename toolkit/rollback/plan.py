@@ -48,15 +48,16 @@ AS_PROPOSED = RestoreWish()
 class Wish:
     """What somebody wants. `to` None: the last stable version. `deployment` None: the one that fits.
 
-    `source` is a backup to restore: a path, or NEWEST, and `restore` how. `breach` is why all other sessions are to be
-    ended; '' is none. `rows_stay` is why rows that a half-applied migration changed may stay so; '' where they may not.
+    `source` is a backup to restore: a path, or NEWEST; '' in a full emergency: none, unless there is no other way back.
+    `restore` is how. `breach` is why all other sessions are to be ended; '' is none. `rows_stay` is why rows that a
+    half-applied migration changed may stay so; '' where they may not.
     """
 
     kind: Kind
     to: int | None
     deployment: str | None
     reasons: tuple[str, ...] = ()
-    source: str = NEWEST
+    source: str = ""
     breach: str = ""
     restore: RestoreWish = AS_PROPOSED
     rows_stay: str = ""
@@ -64,8 +65,9 @@ class Wish:
     @property
     def bare(self) -> "Wish":
         """What was asked for, without its reasons, and with the one spelling of the source's path."""
-        source = self.source if self.source == NEWEST else str(Path(self.source).resolve())
-        return replace(self, reasons=(), source=source)
+        source = self.source or (NEWEST if self.kind == "restore" else "")
+        named = source if source in ("", NEWEST) else str(Path(source).resolve())
+        return replace(self, reasons=(), source=named)
 
 
 @dataclass(frozen=True)

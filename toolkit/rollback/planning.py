@@ -64,8 +64,7 @@ def rollback_plan(
         file = read_restore_file(Path(backup_restore))
         backup_restore, restore = file.source, file.wish(Path(backup_restore))
     if full_emergency:
-        source = backup_restore or NEWEST
-        wish = Wish("emergency", None, deployment or None, source=source, breach=breach, restore=restore)
+        wish = Wish("emergency", None, deployment or None, source=backup_restore, breach=breach, restore=restore)
     elif backup_restore:
         wish = Wish("restore", None, None, source=backup_restore, restore=restore)
     else:
@@ -168,8 +167,9 @@ def _version_below(situation: Situation) -> int | None:
 
 
 def _emergency_plan(systems: Systems, incident: Incident, situation: Situation, wish: Wish) -> Plan:
-    """Application and schema back to the newest stable point, whichever of the two has moved since."""
-    if not situation.stable and wish.deployment is None:
+    """Application and schema back to the newest stable point, whichever of the two has moved since; a backup that was
+    named is restored whether or not the schema has moved."""
+    if not situation.stable and wish.deployment is None and not wish.source:
         raise RollbackError(
             "No stable state was ever recorded to go back to",
             target=systems.target.name,
@@ -177,9 +177,10 @@ def _emergency_plan(systems: Systems, incident: Incident, situation: Situation, 
             next="name the deployment, or use --migration-target, --app-rollback or --backup-restore by itself",
         )
     parts, releases = [], situation.releases
-    deployment = wish.deployment or situation.stable[0].deployment
+    live = releases.live.id if releases.live else ""
+    deployment = wish.deployment or (situation.stable[0].deployment if situation.stable else live)
     chosen = releases.named(deployment)
-    moved = _schema_moved(situation)
+    moved = _schema_moved(situation) or bool(wish.source)
     # A platform that does not answer keeps neither the database nor a breach waiting: a warning says what is not known.
     blind = releases.live is None and wish.deployment is None and (moved or bool(wish.breach))
     if not blind and deployment != releases.running.id and (chosen is None or chosen.id != releases.running.id):
@@ -196,7 +197,7 @@ def _emergency_plan(systems: Systems, incident: Incident, situation: Situation, 
 
 def _database_part(systems: Systems, incident: Incident, situation: Situation, wish: Wish, turn: int) -> Plan:
     """The migrations taken back; a restore where they cannot be, or where a backup was named."""
-    if wish.source != NEWEST:
+    if wish.source:
         return _restore_plan(systems, incident, situation, wish, turn)
     try:
         return _migration_plan(systems, situation, replace(wish, kind="migration", deployment=None))
@@ -208,7 +209,7 @@ def _restore_plan(
     systems: Systems, incident: Incident, situation: Situation, wish: Wish, turn: int, *, reasons: Sequence[str] = ()
 ) -> Plan:
     how = replace(wish.restore, freeze=False) if wish.kind == "emergency" else wish.restore  # it has its own freeze
-    return restore_plan(systems, incident, situation, wish.source, wish=how, reasons=reasons, turn=turn)
+    return restore_plan(systems, incident, situation, wish.source or NEWEST, wish=how, reasons=reasons, turn=turn)
 
 
 def _schema_moved(situation: Situation) -> bool:

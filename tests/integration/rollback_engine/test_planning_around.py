@@ -100,3 +100,12 @@ def test_a_full_emergency_stops_writes_before_it_backs_up_and_rehearses(rig: Rig
     done = carry_out(plan, rig.systems, rig.incident, **going_on)
     assert [each.step for each in done.steps][-4:-3] == ["verify-frozen"]
     assert frozen(rig.systems.database) is None
+
+
+def test_a_named_backup_is_restored_in_an_emergency_though_the_schema_has_not_moved(rig: Rig) -> None:
+    rig.systems.database.record_stable(9, rig.deployments[9], {})
+    rig.back_up()
+    with pytest.raises(RollbackError, match="has anything to go back to"):
+        rig.plan(full_emergency=True)
+    named = rig.plan(full_emergency=True, backup_restore=str(rig.incident.folder / "backup"))
+    assert [step.id for step in named.steps][:4] == ["freeze-writes", "back-up", "restore-beside", "swap-in"]
