@@ -15,7 +15,9 @@ from unittest import mock
 
 import pandas as pd
 
+from toolkit.adapters.webhook import WebhookEvent
 from toolkit.clock import iso
+from toolkit.drill.ledger import Ledger, Outcome
 from toolkit.journal import Entry, Journal
 
 T0 = datetime(2026, 11, 24, 3, 0, 0, tzinfo=UTC)
@@ -75,7 +77,19 @@ def make_folder(
     write_journal(folder, truth, operator)
     if drill:
         write_facilitator(folder, truth)
+        write_ledger(folder)
     return truth
+
+
+def write_ledger(folder: Path) -> None:
+    """Two events of two members; one of them came late."""
+    clock = iter([at(number) for number in range(20)])
+    with Ledger(folder / "ledger.sqlite", clock=lambda: next(clock)) as ledger:
+        for number, outcomes in enumerate(([Outcome(200, 5.0)], [Outcome(500, 5.0), Outcome(200, 5.0)])):
+            name = f"evt_{number}"
+            event = WebhookEvent(name, "payment_failed", f"pay_{name}", f"mem_{name}", "user_1", "biz_1", 900, T0)
+            for attempt, outcome in enumerate(outcomes, start=1):
+                ledger.finish(ledger.begin_attempt(event, attempt), outcome)
 
 
 def write_requests(folder: Path, truth: Truth, seed: int, rate: float = 24.0, background: float = 0.001) -> None:

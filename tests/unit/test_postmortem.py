@@ -22,7 +22,7 @@ from toolkit.report.canvas import spread
 from toolkit.report.citations import markdown
 from toolkit.report.page import render_page
 
-CITATION = re.compile(r"\[([JFLR]\d*)\]\(#\1\)")
+CITATION = re.compile(r"\[([JFLRE]\d*)\]\(#\1\)")
 EXTRA_HEADINGS = ["Trigger", "Detection", "What went well", "What went wrong", "Where we got lucky", "Evidence"]
 OWN_WORDS = ("not measured", "[Action item", "No decision was journaled")
 

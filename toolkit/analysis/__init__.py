@@ -4,6 +4,7 @@
     onset, traffic         when requests began and ceased to fail
     response, execution    what people and programs did about it
     phases, impact         how long, how much
+    affected               whose events, and what amounts they carry
     telling, timeline      one story for people; activities: what lasted
     model                  all of it: `analyse`
 

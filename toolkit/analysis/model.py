@@ -8,6 +8,7 @@ import pandas as pd
 
 from toolkit.analysis import words
 from toolkit.analysis.activities import Activity, find_activities
+from toolkit.analysis.affected import Affected, measure_affected
 from toolkit.analysis.impact import Impact, measure_impact
 from toolkit.analysis.phases import DURATIONS, Mark, Phases, find_phases
 from toolkit.analysis.references import References
@@ -20,7 +21,9 @@ from toolkit.playbook import Playbook
 
 @dataclass(frozen=True)
 class Analysis:
-    """What a folder of evidence says. `traffic` and `impact` are None where no requests were recorded."""
+    """What a folder of evidence says. `traffic` and `impact` are None where no requests were recorded, `affected`
+    where no ledger of events was kept.
+    """
 
     playbook: Playbook
     evidence: Evidence
@@ -28,6 +31,7 @@ class Analysis:
     response: Response
     phases: Phases
     impact: Impact | None
+    affected: Affected | None
     timeline: tuple[Event, ...]
     activities: tuple[Activity, ...]
 
@@ -151,4 +155,5 @@ def analyse(folder: Path | str, playbook: Playbook) -> Analysis:
         impact = measure_impact(traffic, evidence.log, since=since, degraded_share=playbook.thresholds.error_rate)
     timeline = merge_timeline(evidence.journal, evidence.facilitator, phases, impact)
     activities = find_activities(evidence, phases)
-    return Analysis(playbook, evidence, traffic, response, phases, impact, timeline, activities)
+    affected = measure_affected(evidence.events) if evidence.events is not None else None
+    return Analysis(playbook, evidence, traffic, response, phases, impact, affected, timeline, activities)

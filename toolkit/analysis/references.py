@@ -5,6 +5,7 @@
     L340       line 340 of the service's log
     R812–R901  rows 812 to 901 of the recorded requests
     R          all of them
+    E          the senders' ledger of events (drills only)
 
 Positions count from 1. Whatever the analysis says carries at least one of these, or says that it was not measured.
 """
@@ -18,6 +19,7 @@ class Source(StrEnum):
     FACILITATOR = "F"
     LOG = "L"
     REQUESTS = "R"
+    EVENTS = "E"
 
 
 @dataclass(frozen=True, order=True)

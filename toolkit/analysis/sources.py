@@ -6,6 +6,7 @@ here is interpreted. Personal data stays outside: of the service's log only name
     requests   position, at, end, kind, method, path, status, ms, error, deployment, attempt, event_type, failed
     log        position, at, level, method, path, status, ms, deployment, event_type, error_type, sqlstate, constraint,
                relation, column, message, failed
+    events     as `affected.read_events` reads them
 
 `at` is a UTC timestamp (for requests: when sent), `ms` milliseconds, `status` a nullable integer (null: no answer).
 """
@@ -19,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 
+from toolkit.analysis.affected import read_events
 from toolkit.analysis.discretion import discreet
 from toolkit.analysis.references import Source
 from toolkit.clock import parse_utc
@@ -30,6 +32,7 @@ FILES = {
     Source.FACILITATOR: FACILITATOR_FILE,
     Source.REQUESTS: "requests.parquet",
     Source.LOG: "service.log",
+    Source.EVENTS: "ledger.sqlite",
 }
 REQUEST_COLUMNS = ("at", "kind", "method", "path", "status", "ms", "error", "deployment", "attempt", "event_type")
 LOG_FIELDS = ("level", "method", "path", "status", "ms", "deployment", "event_type")
@@ -68,6 +71,7 @@ class Evidence:
     facilitator: tuple[Entry, ...]
     requests: pd.DataFrame | None
     log: pd.DataFrame | None
+    events: pd.DataFrame | None
     states: tuple[SourceState, ...]
 
     def state(self, source: Source) -> SourceState:
@@ -84,9 +88,9 @@ def read_evidence(folder: Path) -> Evidence:
     facilitator, facilitator_state = _read_journal(folder, Source.FACILITATOR)
     requests, requests_state = _read_frame(folder, Source.REQUESTS, _requests)
     log, log_state = _read_frame(folder, Source.LOG, _log)
-    return Evidence(
-        folder, journal, facilitator, requests, log, (journal_state, facilitator_state, requests_state, log_state)
-    )
+    events, events_state = _read_frame(folder, Source.EVENTS, lambda path: (read_events(path), 0, ()))
+    states = (journal_state, facilitator_state, requests_state, log_state, events_state)
+    return Evidence(folder, journal, facilitator, requests, log, events, states)
 
 
 def _read_journal(folder: Path, source: Source) -> tuple[tuple[Entry, ...], SourceState]:

@@ -54,6 +54,11 @@ def amount(value: int | None) -> str:
     return NOT_MEASURED if value is None else f"{value:,}"
 
 
+def money(cents: int) -> str:
+    """Cents as `1,234.50`; the currency is the reader's to know."""
+    return f"{cents / 100:,.2f}"
+
+
 def size(count: int | None) -> str:
     """Bytes as `1.4 MB`."""
     if count is None:

@@ -18,6 +18,7 @@ SOURCE_NAMES = {
     Source.FACILITATOR: "the drill facilitator's journal",
     Source.REQUESTS: "requests as their senders recorded them",
     Source.LOG: "the service's log",
+    Source.EVENTS: "the senders' ledger of events",
 }
 ACCOUNTING_JUDGED = {"lost", "duplicated", "unexpected", "baseline_missing", "effects_missing", "effects_doubled"}
 
@@ -55,7 +56,8 @@ class Statements:
     def how_to_read(self) -> str:
         return (
             "A letter and a number name the evidence of a statement and lead to it: "
-            "J the incident's journal, F the drill facilitator's, L a line of the service's log, R a recorded request. "
+            "J the incident's journal, F the drill facilitator's, L a line of the service's log, R a recorded request, "
+            "E the ledger of events. "
             "*Not measured* means that the evidence does not hold it. Open questions are for people."
         )
 
@@ -103,6 +105,37 @@ class Statements:
         if self._impact.downtime_s or self._impact.degraded_s:
             sentences.append(self.downtime())
         return " ".join(sentences)
+
+    def users(self) -> str:
+        """Whose events failed, as a count."""
+        affected = self._analysis.affected
+        if affected is None:
+            return "not measured. No record of whose requests they were is in the evidence."
+        if not affected.events:
+            return f"no event failed to be delivered at its first attempt {self._cite(affected.reference)}."
+        late = f", the last of them {words.duration(affected.latest_s)} after it was sent first" * bool(
+            affected.latest_s
+        )
+        later = affected.events - affected.undelivered
+        return (
+            f"{words.plural(affected.memberships, 'membership')}, of whose events {affected.events:,} failed at least "
+            f"once {self._cite(affected.reference)}. Delivered later: {later:,}{late}; "
+            f"never: {affected.undelivered:,}. Who looked at pages is not in the evidence."
+        )
+
+    def revenue(self) -> str:
+        """What the failed events sum up to: no more than that is in the evidence."""
+        affected = self._analysis.affected
+        if affected is None:
+            return "not measured. No amounts are in the evidence."
+        if not affected.amounts:
+            return f"no event with an amount failed {self._cite(affected.reference)}."
+        sums = ", ".join(f"{words.money(each.cents)} in {each.events:,} × `{each.type}`" for each in affected.amounts)
+        return (
+            f"the events that failed at least once tell of {sums} {self._cite(affected.reference)}; "
+            f"those that were never delivered of {words.money(affected.undelivered_cents)}. "
+            "In the events' own currency; what of it was lost is not measured."
+        )
 
     def downtime(self) -> str:
         assert self._impact is not None
