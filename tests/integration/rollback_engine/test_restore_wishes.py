@@ -16,7 +16,7 @@ from toolkit.adapters.postgres import StablePoint
 from toolkit.checks import Outcome
 from toolkit.rollback import RunResult, aftermath
 from toolkit.rollback.backup import make_backup
-from toolkit.rollback.plan import Plan
+from toolkit.rollback.plan import Plan, SwapIn
 from toolkit.rollback.restore_file import damage_to_confirm, read_restore_file
 from toolkit.rollback.restoring import restore_plan
 from toolkit.rollback.situation import Releases, Situation
@@ -54,14 +54,17 @@ def test_a_lawful_change_of_every_row_is_told_and_not_taken_for_damage(rig: Rest
     (suspected,) = plan.proposed
     assert suspected.damage.table == "public.recovery_cases"
     assert any("recovery_cases" in line and "not taken" in line for line in plan.warnings)
-    assert plan.steps[-1].action.damage == ()
+    assert swap_of(plan).damage == ()
     file = Path(rig.incident.folder / f"restore-{plan.id}.json")
     assert str(file) in damage_to_confirm(plan, rig.incident)
     file.write_text(file.read_text().replace('"take": false', '"take": true'))
     wish = read_restore_file(file).wish(file)
-    assert restore_plan(rig.systems, rig.incident, facts, str(rig.backup), wish=wish).steps[-1].action.damage == (
-        suspected.damage,
-    )
+    taken = swap_of(restore_plan(rig.systems, rig.incident, facts, str(rig.backup), wish=wish))
+    assert taken.damage == (suspected.damage,)
+
+
+def swap_of(plan: Plan) -> SwapIn:
+    return next(step.action for step in plan.steps if isinstance(step.action, SwapIn))
 
 
 def carry_out(rig: RestoreRig, plan: Plan) -> None:
@@ -78,9 +81,10 @@ def test_damage_that_came_again_is_restored_again(rig: RestoreRig) -> None:
     for turn in (1, 2):
         damage_settings(rig)
         plan = restore_plan(rig.systems, rig.incident, situation(rig), str(rig.backup))
-        swap = replace(plan.steps[-1], action=replace(plan.steps[-1].action, damage=rig.damage))
+        damaged = replace(swap_of(plan), damage=rig.damage)
+        steps = [replace(each, action=damaged) if each.id == "swap-in" else each for each in plan.steps]
         assert plan.turn == turn and any("another one" in line for line in plan.warnings) == (turn == 2)
-        carry_out(rig, replace(plan, steps=(*plan.steps[:-1], swap)))
+        carry_out(rig, replace(plan, steps=tuple(steps)))
         assert rig.query(RIGHT) == [(0,)]
         marks |= {row[0] for row in rig.query("SELECT mark FROM toolkit.swap WHERE state = 'done'")}
         assert len(marks) == turn

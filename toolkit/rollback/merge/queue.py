@@ -5,6 +5,7 @@ microsecond, and taken back by as much. A trigger does the same to what is added
 the queue's own schema, so a hold survives a crash and a rename, and works for any role. Jobs that run are left alone.
 """
 
+from toolkit.adapters.conflicts import undecided
 from toolkit.adapters.postgres import Connection, sql
 from toolkit.rollback.merge.conflicts import JOB_STATE, prepare
 
@@ -50,18 +51,8 @@ def hold_effects(conn: Connection, schema: str | None) -> int | None:
 
 def undecided_jobs(conn: Connection, mark: str, schema: str) -> int:
     """Jobs of that queue that a merge brought back or could not decide, and that nobody has settled yet."""
-    if conn.execute("SELECT to_regclass('toolkit.conflict')").fetchone() == (None,):
-        return 0
-    row = conn.execute(
-        """
-        SELECT count(DISTINCT key)
-        FROM toolkit.conflict
-        WHERE mark = %(mark)s AND table_name = %(table)s AND reason <> %(settled)s
-        """,
-        {"mark": mark, "table": f"{schema}.job", "settled": JOB_STATE},
-    ).fetchone()
-    assert row is not None
-    return int(row[0])
+    found = undecided(conn, mark)
+    return sum(each.table == f"{schema}.job" and each.reason != JOB_STATE for each in found)
 
 
 def release_queue(conn: Connection, schema: str) -> int:

@@ -7,11 +7,12 @@ deleted; a row is known by where it lies, for nobody else writes meanwhile.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from toolkit.adapters.conflicts import REFUSED
 from toolkit.adapters.postgres import Connection, sql
 from toolkit.errors import RollbackError
 from toolkit.rollback.merge.conflicts import list_conflicts
 
-DELETED, EMPTIED = "deleted along: ", "emptied along: "
+DELETED, EMPTIED = f"{REFUSED}deleted along by ", f"{REFUSED}emptied along by "
 _ACTIONS = {"c": DELETED, "n": EMPTIED, "d": EMPTIED}
 
 # every key that acts by itself when a row goes, from the reloaded tables on; a partition is known by its root

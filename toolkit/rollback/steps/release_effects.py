@@ -45,7 +45,7 @@ class ReleasingEffects(Doing):
                     f"{undecided} jobs were brought back or could not be decided, and may send a second time",
                     target=self._database.target,
                     state=f"the jobs of {self.action.queue} are held; everything else is in place",
-                    next="look at them in toolkit.conflict, remove the jobs that must not run, delete their rows "
+                    next="see them by `toolkit restore conflicts`, remove the jobs that must not run, settle them "
                     "there, then go on with --resume",
                 )
             jobs = release_queue(conn, self.action.queue)
