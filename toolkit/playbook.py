@@ -101,6 +101,8 @@ class TargetNames(_Section):
 class Database(_Section):
     """Tables are `table` (in public) or `schema.table`; columns of them follow after a dot.
 
+    `state_table` is the migration tool's; without it the only one that is found, and several are an error.
+
     `references`: column by the column in which each of its values must be found, foreign key or not. `quiet_tables`:
     small tables that change now and then, by the column that then changes with them. `watched_columns`: whose values
     are spread much alike from one day to the next (`table.column`). `queue_schema`: pg-boss's.
@@ -111,7 +113,7 @@ class Database(_Section):
 
     critical_tables: Annotated[tuple[str, ...], Field(min_length=1)]
     schemas: tuple[str, ...] = ("public",)
-    state_table: str = "schema_migrations"
+    state_table: str = ""
     events_table: str
     events_key: str
     events_time: str

@@ -7,21 +7,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.errors import RollbackError, UsageError
+from toolkit.playbook import Database
 from toolkit.rollback.migrations import Migration, MigrationFolder, read_folder
 from toolkit.rollback.state_tables import TOOLS, Found, GolangMigrate, Recorded, against, choose, identify
+from toolkit.rollback.state_tables.reading import _require_its_folder
 
 
 def test_versions_order_as_numbers_whatever_their_width(tmp_path: Path) -> None:
-    names = ["9_nine", "0010_ten", "1_one", "20261124030000_late", "002-two-dashes_and-more"]
+    names = ["9_nine", "0010_ten", "1_one", "20261124030000_late", "2_two-dashes_and-more", "003-not_its"]
     for name in names:
         (tmp_path / f"{name}.up.sql").write_text("SELECT 1")
         (tmp_path / f"{name}.down.sql").write_text("DROP TABLE x")
     found = read_folder(tmp_path)
     assert found.versions == [1, 2, 9, 10, 20261124030000]
+    assert found.ignored == ("003-not_its.down.sql", "003-not_its.up.sql"), "golang-migrate passes it over"
     assert [m.name for m in found.migrations.values()] == ["one", "two-dashes_and-more", "nine", "ten", "late"]
     assert (found.before(9), found.before(1), found.before(99)) == (2, None, 10)
     assert [m.version for m in found.between(2, 10)] == [10, 9]
     assert [m.version for m in found.between(None, 2)] == [2, 1]
+
+
+def test_a_folder_of_nothing_but_dashes_is_numbered_by_them(tmp_path: Path) -> None:
+    for name in ("001-a.up.sql", "001-a.down.sql", "2-b.up.sql"):
+        (tmp_path / name).write_text("SELECT 1")
+    assert [m.name for m in read_folder(tmp_path).migrations.values()] == ["a", "b"]
 
 
 def test_what_is_no_migration_is_named(tmp_path: Path) -> None:
@@ -152,3 +161,15 @@ def test_each_version_is_applied_or_pending_and_what_is_not_there_is_drift(there
     assert any("Not applied" in problem for problem in state.problems) == (
         not state.drift and any(v < max(recorded, default=0) for v in state.pending)
     )
+
+
+def test_with_no_table_named_several_are_an_error_and_one_of_another_tool_s_is_too(tmp_path: Path) -> None:
+    leftover = Found("golang-migrate", "public", "schema_migrations", GolangMigrate())
+    flyway = Found("Flyway", "public", "flyway_schema_history", None)
+    with pytest.raises(RollbackError, match="Several migration tools"):
+        choose([leftover, flyway], Database.model_fields["state_table"].default)
+    (tmp_path / "V1__a.sql").write_text("SELECT 1")
+    folder = read_folder(tmp_path)
+    _require_its_folder(flyway, folder, "sandbox")
+    with pytest.raises(RollbackError, match=r"is golang-migrate's, but .* is laid out as flyway's"):
+        _require_its_folder(leftover, folder, "sandbox")

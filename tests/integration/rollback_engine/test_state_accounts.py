@@ -156,16 +156,17 @@ KEYED = ("golang-migrate", "node-pg-migrate", "Flyway", "goose", "sqitch")
 @pytest.mark.parametrize("tool", KEYED)
 def test_the_tool_at_work_is_not_disturbed(conn: Connection, churn_database: ServiceDatabase, tool: str) -> None:
     found, account = set_up(conn, tool)
-    (key,) = account.lock_keys(churn_database.name, found.schema, found.table)
-    with psycopg.connect(churn_database.owner_url, application_name="ci-runner", autocommit=True) as other:
-        other.execute("SELECT pg_advisory_lock(%s)", [key])
-        with pytest.raises(RollbackError, match=rf"{tool} is at work here.*ci-runner \(pid \d+\)"), conn.transaction():
-            account.lock(conn, found.schema, found.table)
-        other.execute("SELECT pg_advisory_unlock(%s)", [key])
-        with conn.transaction():
-            account.lock(conn, found.schema, found.table)
-            assert other.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone() == (False,)
-        assert other.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone() == (True,)
+    for key in account.lock_keys(churn_database.name, found.schema, found.table):
+        with psycopg.connect(churn_database.owner_url, application_name="ci-runner", autocommit=True) as other:
+            other.execute("SELECT pg_advisory_lock(%s)", [key])
+            at_work = rf"{tool} is at work here.*ci-runner \(pid \d+\)"
+            with pytest.raises(RollbackError, match=at_work), conn.transaction():
+                account.lock(conn, found.schema, found.table)
+            other.execute("SELECT pg_advisory_unlock(%s)", [key])
+            with conn.transaction():
+                account.lock(conn, found.schema, found.table)
+                assert other.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone() == (False,)
+            assert other.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone() == (True,)
 
 
 @pytest.mark.parametrize("tool", [*LABELS, "sqitch"])
@@ -184,3 +185,4 @@ def test_nobody_else_writes_while_we_hold_the_table(
 def test_golang_migrate_s_key_is_its_own() -> None:
     """From the test of its database/util.go."""
     assert locks.golang_migrate_key("database_name", "schema_name_1", "schema_name_2") == 3743845847
+    assert locks.golang_migrate_keys("churn", "public", "schema_migrations") == (3453710950, 3528958362)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from toolkit.adapters.postgres import Connection, sql
-from toolkit.adapters.state_tables.locks import golang_migrate_key
+from toolkit.adapters.state_tables.locks import golang_migrate_keys
 from toolkit.adapters.state_tables.recorded import Reader, Recorded
 from toolkit.errors import RollbackError
 
@@ -29,7 +29,7 @@ class GolangMigrate(Reader):
         return Recorded(version, dirty, up_to=label, failed=(label,) if dirty else ())
 
     def lock_keys(self, database: str, schema: str, table: str) -> Sequence[int]:
-        return (golang_migrate_key(database, schema, table),)
+        return golang_migrate_keys(database, schema, table)
 
 
 class Alembic(Reader):

@@ -15,6 +15,12 @@ _GOLANG_SALT = 1486364155
 _ATLAS_NAME = "atlas_migrate_execute"
 
 
+def golang_migrate_keys(database: str, schema: str, table: str) -> tuple[int, int]:
+    """Both that golang-migrate takes: its command line (Open) names the database by its URL's path, `/churn`, and a
+    program that hands it a connection (WithInstance) as the server does, `churn`."""
+    return golang_migrate_key(f"/{database}", schema, table), golang_migrate_key(database, schema, table)
+
+
 def golang_migrate_key(database: str, schema: str, table: str) -> int:
     """As golang-migrate's database/util.go makes it: the CRC-32 of the three names, times a salt, in 32 bits."""
     crc = zlib.crc32("\0".join((schema, table, database)).encode())

@@ -117,11 +117,13 @@ def choose(found: Sequence[Found], named: str, *, target: str | None = None) -> 
 
     Where several are found, those in the schemas of a platform's own services do not count.
     """
-    wanted = [each for each in found if (each.schema, each.table) == _split(named)]
+    wanted = [each for each in found if named and (each.schema, each.table) == _split(named)]
     wanted = wanted or [each for each in found if each.schema not in MANAGED] or list(found)
     if not wanted:
         raise RollbackError(
-            f"No migration tool's state table was found, neither {named} nor any other that is known",
+            f"No migration tool's state table was found, neither {named} nor any other that is known"
+            if named
+            else "No migration tool's state table was found",
             target=target,
             state="the version is unknown; nothing was done",
             next="check that the database URL names the service's database",

@@ -31,10 +31,10 @@ class MergeConfig:
 
 
 def merge_config(playbook: Playbook, mark: str = "") -> MergeConfig:
-    """As the playbook has it: its state table is not merged, its queue is."""
+    """As the playbook has it: its state table is not merged (none that is known where none is named), its queue is."""
     database = playbook.database
     return MergeConfig(
         mark=mark,
-        excluded=(".".join(split_name(database.state_table)),),
+        excluded=(".".join(split_name(database.state_table)),) if database.state_table else (),
         queue_schema=database.queue_schema,
     )

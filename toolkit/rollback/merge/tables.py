@@ -10,6 +10,7 @@ from functools import cached_property
 
 from toolkit.adapters.postgres import Connection, sql
 from toolkit.adapters.readings import split_name
+from toolkit.adapters.state_tables import find_state_tables
 from toolkit.rollback.damage import Damage
 from toolkit.rollback.merge.config import MergeConfig
 
@@ -135,13 +136,20 @@ def pair_tables(
     there = _tables_of(conn, damaged)
     here = _tables_of(conn, restored)
     tables = []
-    for number, name in enumerate(sorted(set(there) & set(here) - set(config.excluded)), start=1):
+    excluded = set(config.excluded) or _state_tables(conn, damaged)
+    for number, name in enumerate(sorted(set(there) & set(here) - excluded), start=1):
         hits = tuple(each for each in damage if ".".join(split_name(each.table)) == name)
         tables.append(_pair(conn, name, there[name], here[name], hits, config, number))
     lost = sorted(set(there) - set(here))
     return Pairing(
         tuple(tables), tuple((name, there[name].rows) for name in lost), tuple(sorted(set(here) - set(there)))
     )
+
+
+def _state_tables(conn: Connection, schemas: Mapping[str, str]) -> set[str]:
+    """What looks like a migration tool's, by the application's name of its schema."""
+    found = {(each.schema, each.table) for each in find_state_tables(conn)}
+    return {f"{name}.{table}" for name, stands in schemas.items() for schema, table in found if schema == stands}
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,20 @@ from dataclasses import replace
 
 from toolkit.adapters.postgres import Database
 from toolkit.adapters.state_tables import Found, Recorded, choose, find_state_tables, read_table
+from toolkit.errors import RollbackError
 from toolkit.rollback.migrations import MigrationFolder
 from toolkit.rollback.state_tables.state import MigrationState, against
+
+LAYOUT_OF = {  # what no other tool's folder looks like
+    "dbmate": "dbmate",
+    "diesel": "diesel",
+    "Flyway": "flyway",
+    "goose": "goose",
+    "Prisma": "prisma",
+    "Drizzle": "drizzle",
+    "sqitch": "sqitch",
+}
+SHARED = ("dbmate",)  # a table of nothing but versions is others' too
 
 
 def read_state(database: Database, folder: MigrationFolder, named: str) -> MigrationState:
@@ -15,6 +27,7 @@ def read_state(database: Database, folder: MigrationFolder, named: str) -> Migra
     none and when it cannot be told which; DatabaseError when nobody answers.
     """
     found, recorded = read_recorded(database, named)
+    _require_its_folder(found, folder, database.target)
     return against(found, recorded, folder)
 
 
@@ -29,3 +42,17 @@ def read_recorded(database: Database, named: str, folder: MigrationFolder | None
     if folder is not None:
         recorded = replace(recorded, version=against(found, recorded, folder).version)
     return found, recorded
+
+
+def _require_its_folder(found: Found, folder: MigrationFolder, target: str) -> None:
+    """A table that another tool left behind would tell a version of files that it never knew."""
+    own = LAYOUT_OF.get(found.tool)
+    anothers = folder.layout in LAYOUT_OF.values() and own != folder.layout
+    if not anothers and (own in (None, folder.layout) or found.tool in SHARED):
+        return
+    raise RollbackError(
+        f"{found.schema}.{found.table} is {found.tool}'s, but {folder.path.name} is laid out as {folder.layout}'s",
+        target=target,
+        state="the version is unknown; nothing was done",
+        next="name the table that the service goes by in the playbook (`state_table`), or the folder that goes with it",
+    )
