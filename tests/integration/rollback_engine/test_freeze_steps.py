@@ -23,7 +23,7 @@ from toolkit.errors import RollbackError
 from toolkit.incident import Incident
 from toolkit.playbook import load_playbook
 from toolkit.rollback.blocking import Patience
-from toolkit.rollback.freeze import frozen, maintenance, proof, stopping
+from toolkit.rollback.freeze import frozen, proof, stopping
 from toolkit.rollback.lease import Lease
 from toolkit.rollback.migrations import read_script
 from toolkit.rollback.plan import Action, EndSessions, FreezeWrites, MigrateUp, Plan, ReleaseWrites, Stage, Step
@@ -307,15 +307,6 @@ def test_a_superusers_session_is_told(scene: Scene) -> None:
         assert conn.execute("SELECT 1").fetchone() == (1,)
         with pytest.raises(psycopg.OperationalError):
             other.execute("SELECT 1")
-
-
-def test_maintenance_mode_is_set_and_built(scene: Scene, platform: StandIn) -> None:
-    live = scene.systems.platform.production(scene.systems.production_host).id
-    said = maintenance(scene.systems, True, within=30)
-    assert "maintenance mode is on" in said and live in said
-    keys = [variable.key for variable in scene.systems.platform.environment()]
-    assert "MAINTENANCE_MODE" in keys
-    assert scene.systems.platform.production(scene.systems.production_host).id != live
 
 
 def _die(*_arguments: Any, **_more: Any) -> None:

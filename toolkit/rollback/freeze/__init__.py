@@ -1,7 +1,11 @@
-"""Stop writes, prove it, give them back by stages. What counts is the database; the service's own flags are slow."""
+"""Stop writes, prove it, give them back by stages. What counts is the database; the service's own flags are slow.
+
+No flag of the platform is set beside it. A changed variable reaches only what is built after it: that is a deployment
+that no plan knows, in whose way the plan's own step would stand, and a rollback of the application undoes it. What the
+service shows its users is that the database refuses writes (SQLSTATE 42501), from the moment on in which it does.
+"""
 
 from toolkit.rollback.freeze.holding import reapply, tighten, writable
-from toolkit.rollback.freeze.maintenance import MAINTENANCE_VARIABLE, maintenance
 from toolkit.rollback.freeze.proof import came_since, is_proof, prove, proved
 from toolkit.rollback.freeze.record import TABLES, Frozen, freeze_of, frozen, frozen_in, state_of_writes
 from toolkit.rollback.freeze.releasing import Released, look_released, release_writes
@@ -10,7 +14,6 @@ from toolkit.rollback.freeze.stages import STAGES, Stages, stages_of
 from toolkit.rollback.freeze.stopping import Means, Stopped, freeze_writes
 
 __all__ = [
-    "MAINTENANCE_VARIABLE",
     "STAGES",
     "TABLES",
     "Frozen",
@@ -26,7 +29,6 @@ __all__ = [
     "frozen_in",
     "is_proof",
     "look_released",
-    "maintenance",
     "prove",
     "proved",
     "reapply",
