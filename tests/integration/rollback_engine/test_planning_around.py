@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import papermill
 import pytest
 from pydantic import SecretStr
-from rollback_rig import Rig, deployments_of
+from rollback_rig import ROOT, Rig, deployments_of
 from stand_in import StandIn
 
 from toolkit.adapters.systems import Systems
@@ -18,6 +19,7 @@ from toolkit.incident import Incident
 from toolkit.playbook import Severity
 from toolkit.rollback import carry_out, planning, rollback_plan
 from toolkit.rollback.freeze import frozen
+from toolkit.rollback.kept_plan import unfinished_plans
 from toolkit.rollback.pair import Pairing
 from toolkit.rollback.runner import Manner
 
@@ -109,3 +111,25 @@ def test_a_named_backup_is_restored_in_an_emergency_though_the_schema_has_not_mo
         rig.plan(full_emergency=True)
     named = rig.plan(full_emergency=True, backup_restore=str(rig.incident.folder / "backup"))
     assert [step.id for step in named.steps][:4] == ["freeze-writes", "back-up", "restore-beside", "swap-in"]
+
+
+def test_the_notebook_gives_up_what_was_begun(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full emergency that stopped at its rehearsal, writes frozen."""
+    plan = rollback_plan(rig.systems, rig.incident, full_emergency=True)
+
+    def rehearse_now() -> None:
+        raise RollbackError("it fails on the copy")
+
+    with pytest.raises(RollbackError):
+        carry_out(plan, rig.systems, rig.incident, actor="t", execute=True, manner=Manner(rehearse=rehearse_now))
+    for name, value in rig.environment().items():
+        monkeypatch.setenv(name, value)
+    asked = {"incident": str(rig.incident.folder), "target": "sandbox", "playbook": str(ROOT / "playbook.toml")}
+    wanted = {"full_emergency": True}
+    book = ROOT / "notebooks" / "03_rollback.ipynb"
+    for execute in (False, "give up"):
+        papermill.execute_notebook(
+            book, tmp_path / "out.ipynb", asked | wanted | {"execute": execute}, progress_bar=False
+        )
+        assert (frozen(rig.systems.database) is None) is (execute == "give up")
+    assert rig.state_table() == [(9, False)] and unfinished_plans(rig.systems.database) == []
