@@ -1,4 +1,4 @@
-"""A client or a line that falls silent leaves production neither locked nor waiting for ever."""
+"""A client or a line that falls silent leaves production neither locked nor waiting for ever; a pooler is no line."""
 
 import time
 
@@ -10,7 +10,7 @@ from toolkit.adapters import postgres
 from toolkit.adapters.postgres import Database
 from toolkit.clock import wait_until
 from toolkit.drill.database import ServiceDatabase
-from toolkit.errors import DatabaseError
+from toolkit.errors import DatabaseError, UsageError
 
 
 @pytest.fixture
@@ -47,3 +47,13 @@ def test_a_statement_by_itself_has_a_deadline_of_the_client_too(database: Databa
     with pytest.raises(DatabaseError), database.singly(hang_up_after_s=0.3) as conn:
         conn.execute("SELECT pg_sleep(60)")
     assert time.monotonic() - began < 20
+
+
+def test_a_pooler_is_known_by_the_process_id_whatever_its_port(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.require_direct()
+    through = Database(database._url, target="sandbox")
+    monkeypatch.setattr(psycopg.ConnectionInfo, "backend_pid", property(lambda _: 1))
+    with pytest.raises(UsageError, match="goes through a pooler"):
+        through.require_direct()

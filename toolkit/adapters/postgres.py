@@ -40,6 +40,7 @@ HANG_UP_AFTER_S = 3 * READ_WITHIN_MS / 1000
 _ASKED_AFTER_S, _ASKED_EVERY_S, _ASKED_TIMES = 5, 5, 3
 _SENT_WITHIN_MS = 20_000
 TRANSACTION_POOLER_PORT = "6543"
+NO_OPTIONS = "unsupported startup parameter"  # PgBouncer's word
 
 _TOOLKIT_SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS toolkit;
@@ -93,6 +94,7 @@ class Database:
         """Connects to nothing yet. UsageError for a URL that libpq cannot read; the URL is not quoted."""
         self._url, self.target, self.application_name = url, target, application_name
         self._parts = _parts_of(url, target)
+        self._direct = False  # seen to be no pooler's
 
     def libpq(self) -> dict[str, str]:
         """The connection as libpq's variables (PGHOST, PGPASSWORD, …), for programs whose arguments others can read."""
@@ -106,17 +108,35 @@ class Database:
     @property
     def pooled(self) -> bool:
         """Whether the URL is that of a transaction pooler, which has no session state (locks, SET, pg_dump)."""
-        return self._parts.get("port") == TRANSACTION_POOLER_PORT
+        return TRANSACTION_POOLER_PORT in str(self._parts.get("port") or "").split(",")
 
     def require_direct(self) -> None:
-        """UsageError when the URL is a transaction pooler's: dumps, locks and DDL misbehave there silently."""
+        """UsageError when the URL is a pooler's: dumps, locks and DDL misbehave there silently.
+
+        Whatever its port, a pooler gives its clients other process ids than the server's. A server that does not answer
+        says so to whoever asks it next.
+        """
         if self.pooled:
-            raise UsageError(
-                f"The database URL goes through a transaction pooler (port {TRANSACTION_POOLER_PORT})",
-                target=self.target,
-                state="nothing was done",
-                next="use the direct connection, of the form db.PROJECT.supabase.co:5432",
-            )
+            raise self._through_a_pooler(f"a transaction pooler (port {TRANSACTION_POOLER_PORT})")
+        if self._direct:
+            return
+        try:
+            with self.reading() as conn:
+                self._direct = conn.execute("SELECT pg_backend_pid()").fetchone() == (conn.info.backend_pid,)
+        except DatabaseError as error:
+            if NO_OPTIONS in error.what:
+                raise self._through_a_pooler("a pooler, which takes no settings") from None
+            return
+        if not self._direct:
+            raise self._through_a_pooler("a pooler: the server knows this session by another process id")
+
+    def _through_a_pooler(self, which: str) -> UsageError:
+        return UsageError(
+            f"The database URL goes through {which}",
+            target=self.target,
+            state="nothing was done",
+            next="use the direct connection, of the form db.PROJECT.supabase.co:5432",
+        )
 
     @contextlib.contextmanager
     def reading(self, *, within_ms: int = READ_WITHIN_MS) -> Iterator[Connection]:
