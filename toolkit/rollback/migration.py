@@ -212,7 +212,7 @@ def _down(migration: Migration, folder: MigrationFolder, to: int) -> Step:
         expected="It waits for its locks half a second at a time, names who is in its way, and tries again",
         verify=f"The state table says version {below}, clean",
         undo=f"Apply {migration.up.file if migration.up else f'migration {migration.version}'} again with the "
-        "migration tool; what the down destroyed is in the backup",
+        "migration tool; what the down destroyed is salvaged, and goes back by `toolkit salvage put-back`",
     )
 
 

@@ -370,7 +370,14 @@ def require_meant(plan: Plan, systems: Systems, confirm: str | None, execute: bo
             state="nothing was done",
             next="plan again for this target",
         )
-    if execute and target.production and confirm != service:
+    if execute:
+        require_confirmed(systems, confirm)
+
+
+def require_confirmed(systems: Systems, confirm: str | None) -> None:
+    """UsageError on production unless the service's name confirms it."""
+    target, service = systems.target, systems.playbook.service.name
+    if target.production and confirm != service:
         said = f"{confirm!r} was given" if confirm else "none was given"
         raise UsageError(
             f"Production wants the service's name as confirmation, and {said}",

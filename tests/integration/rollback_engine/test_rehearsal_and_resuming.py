@@ -1,5 +1,6 @@
 """A plan is tried on a copy first, gone on with from elsewhere, or given up, and leaves nobody locked out."""
 
+import json
 import os
 import shutil
 import signal
@@ -7,17 +8,21 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 import rollback_rig
 from rollback_rig import ROOT, UNREHEARSED, Rig, deployments_of
 from stand_in import StandIn
 
 from toolkit.checks import Outcome, overall
+from toolkit.cli import main
 from toolkit.drill.database import ServiceDatabase
-from toolkit.drill.schema import MIGRATIONS
+from toolkit.drill.schema import MIGRATIONS, migrate_up
 from toolkit.errors import RollbackError, UsageError
 from toolkit.incident import Incident
 from toolkit.playbook import Severity
@@ -180,6 +185,36 @@ class TestAftermath:
         drifted = aftermath(rig.systems, rig.incident, done, actor="a")
         assert overall(drifted) is Outcome.FAIL and any("left_behind" in each.evidence for each in drifted)
         assert [entry.data["outcome"] for entry in rig.entries("database.checked")] == ["pass", "fail"]
+
+
+class TestSalvage:
+    def test_what_a_down_took_is_listed_and_put_back_by_command(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name, value in rig.environment().items():
+            monkeypatch.setenv(name, value)
+
+        def toolkit(*words: str) -> Any:
+            with suppress(SystemExit):
+                main(["salvage", *words, "--target", "sandbox", "--json"])
+            return json.loads(capsys.readouterr().out)
+
+        asked = "SELECT id, failure_category::text FROM recovery_cases ORDER BY id"
+        before = rig.query(asked)
+        carry_out(
+            rig.plan(migration_target=8), rig.systems, rig.incident, actor="a", execute=True, no_rehearsal=UNREHEARSED
+        )
+        kept = toolkit("list", "--of", rig.incident.id)["salvaged"]
+        assert kept and all(each["put_back_at"] is None for each in kept)
+        with psycopg.connect(rig.database.owner_url) as conn:
+            migrate_up(conn, 9)
+        rig.query("UPDATE recovery_cases SET failure_category = 'fraud_suspected' WHERE failure_category IS NOT NULL")
+        assert toolkit("put-back", rig.incident.id)["executed"] is False and rig.query(asked) != before
+        doing = ("--incident", str(rig.incident.folder), "--execute")
+        done = toolkit("put-back", rig.incident.id, *doing)
+        assert done.get("executed") is True, done
+        assert rig.query(asked) == before and rig.entries("salvage.put_back")
+        assert all(each["put_back_at"] for each in toolkit("list")["salvaged"] if each["put_back"])
 
 
 class TestGoingOnAndGivingUp:

@@ -3,7 +3,7 @@
 Nothing here is removed by itself: the damaged data may hold what nobody has missed yet.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from toolkit.adapters.postgres import Connection, Database
@@ -57,9 +57,7 @@ def discard(database: Database, mark: str, *, guard: Callable[[Connection], None
 
     UsageError when there is nothing of that mark.
     """
-    there = [each for each in leftovers(database) if each.mark == mark]
-    if not there:
-        raise UsageError(f"Nothing is kept under {mark!r}", next="list what there is first")
+    there = require_kept(leftovers(database), mark)
     removed: list[str] = []
     for name in (damaged_name(mark), restored_name(mark)):
         removed += drop_schemas(database, name, guard=guard)
@@ -72,6 +70,14 @@ def discard(database: Database, mark: str, *, guard: Callable[[Connection], None
         guard(conn)
         forget(conn, mark)
     return removed
+
+
+def require_kept(found: Sequence[Leftover], mark: str) -> list[Leftover]:
+    """What is kept under a mark. UsageError when there is nothing."""
+    there = [each for each in found if each.mark == mark]
+    if not there:
+        raise UsageError(f"Nothing is kept under {mark!r}", next="list what there is first: toolkit restore leftovers")
+    return there
 
 
 def _schemas(conn: Connection) -> list[tuple[str, int]]:

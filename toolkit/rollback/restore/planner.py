@@ -195,17 +195,19 @@ def _swap(source: Source, way: ChosenWay, damage: Sequence[Damage], mark: str) -
         "schemas": (
             f"Swap the schemas in one transaction, and carry over what was acknowledged since {source.name}",
             "Writes wait for a second and the merge; connections stay. It tries again where a lock takes 200 ms",
-            "Swapped back where nothing was written since; otherwise a restore of the emergency backup",
+            f"--abort, or `toolkit restore put-back {mark}`, where nothing was written since; otherwise a restore of "
+            "the emergency backup",
         ),
         "databases": (
             f"Rename the databases, and carry over what was acknowledged since {source.name} in between",
             "Every connection is ended once; nobody can connect while what changed in the last minutes is caught up",
-            "Renamed back where nothing was written since; otherwise a restore of the emergency backup",
+            f"--abort, or `toolkit restore put-back {mark}`, where nothing was written since; otherwise a restore of "
+            "the emergency backup",
         ),
         "reload": (
             f"Put the rows of {_named(damage)} back in place, in one transaction, from {source.name}",
             "Writes wait for the merge; reading goes on",
-            "The damaged rows are kept and can be put back by their keys",
+            f"By hand: the damaged rows are kept in {damaged_name(mark)}_… and can be put back by their keys",
         ),
     }[way.way]
     return Step(

@@ -24,7 +24,7 @@ NOT_TOLD_NOTE = "the table has no key and nobody knows which columns changed: pu
 
 @dataclass(frozen=True)
 class PutBack:
-    """What came of one copy: rows written, of those that were kept."""
+    """What came of one copy: rows written, of those that were kept. What was there as it was kept is not written."""
 
     salvaged: Salvaged
     rows: int
@@ -119,8 +119,13 @@ def _by_key(shape: Shape, kept: sql.Identifier, values: Sequence[Column], key: S
     on = sql.SQL(" AND ").join(
         sql.SQL("{} = {}").format(sql.Identifier("live", column.name), _value(column)) for column in key
     )
-    return sql.SQL("UPDATE {} AS live SET {} FROM {} AS kept WHERE {}").format(
-        shape.identifier, _assignments(values), kept, on
+    # a row that has its value is left alone: a constraint that is not validated would look at it, too
+    differ = sql.SQL(" OR ").join(
+        sql.SQL("live.{name}::text IS DISTINCT FROM kept.{name}::text").format(name=sql.Identifier(column.name))
+        for column in values
+    )
+    return sql.SQL("UPDATE {} AS live SET {} FROM {} AS kept WHERE {} AND ({})").format(
+        shape.identifier, _assignments(values), kept, on, differ
     )
 
 
