@@ -73,12 +73,24 @@ class Monitoring(_Section):
     silence_s: Seconds = 900
 
 
+OPTIONAL = (
+    "migrations_folder",
+    "backups_folder",
+    "statement_log_env",
+    "supabase_project_env",
+    "supabase_token_env",
+    "supabase_api_url_env",
+)
+
+
 class TargetNames(_Section):
     """A target by the *names* of the variables that hold what is needed to reach it.
 
     `migrations_folder` and `backups_folder` may name variables that hold folders: one to read instead of `migrations`,
     and the one that scheduled backups are in. `statement_log_env`: where the application keeps a log of its latest
-    statements, a file or a folder of them, which tells whether other code fits a schema. Their variables may be unset.
+    statements, a file or a folder of them, which tells whether other code fits a schema. `supabase_project_env` and
+    `supabase_token_env` (a token of the management API) offer the platform's point-in-time recovery. The variables of
+    all these may be unset.
     """
 
     production: bool
@@ -95,6 +107,9 @@ class TargetNames(_Section):
     migrations_folder: VariableName | None = None
     backups_folder: VariableName | None = None
     statement_log_env: VariableName | None = None
+    supabase_project_env: VariableName | None = None
+    supabase_token_env: VariableName | None = None
+    supabase_api_url_env: VariableName | None = None
     monitoring: Monitoring = Monitoring()
 
 
@@ -261,7 +276,7 @@ class Playbook(_Section):
             raise UsageError(f"There is no target {chosen!r} in the playbook", next=f"use {', '.join(self.targets)}")
         names = self.targets[chosen]
         found = dict(_sandbox_environment(given)) | dict(given) if names.sandbox else dict(given)
-        wanted = {field: value for field, value in names if field.endswith("_env") and field != "statement_log_env"}
+        wanted = {field: value for field, value in names if field.endswith("_env") and field not in OPTIONAL}
         wanted |= {"database_url_env": database_url_env} if database_url_env else {}
         unset = {field: variable for field, variable in wanted.items() if not found.get(variable)}
         needed = [variable for field, variable in unset.items() if field == "database_url_env" or not database_only]
@@ -273,8 +288,7 @@ class Playbook(_Section):
                 state="nothing was done",
                 next=f"export {'it' if len(missing) == 1 else 'them'}{start}, then repeat the command",
             )
-        optional = ("migrations_folder", "backups_folder", "statement_log_env")
-        folders = {name: found.get(getattr(names, name) or "") for name in optional}
+        folders = {name: found.get(getattr(names, name) or "") for name in OPTIONAL}
         values = {field: found.get(variable, "") for field, variable in wanted.items()}
         return _resolve(chosen, names, values, self.folder, folders).model_copy(
             update={"unset": {field.removesuffix("_env"): variable for field, variable in unset.items()}}
@@ -303,6 +317,9 @@ class Target(BaseModel):
     migrations: Path
     backups: Path | None = None
     statement_log: Path | None = None
+    supabase_project: str = ""
+    supabase_token: SecretStr | None = None
+    supabase_api_url: str = ""
     monitoring: Monitoring
     unset: Mapping[str, str] = {}
 
@@ -369,6 +386,13 @@ def _sandbox_environment(environ: Mapping[str, str]) -> Mapping[str, str]:
     return dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
 
 
+def _secret(value: str | None) -> SecretStr | None:
+    if not value:
+        return None
+    keep_secret(value)
+    return SecretStr(value)
+
+
 def _resolve(
     name: str, names: TargetNames, values: Mapping[str, str], folder: Path, folders: Mapping[str, str | None]
 ) -> Target:
@@ -384,5 +408,8 @@ def _resolve(
         backups=folder / folders["backups_folder"] if folders["backups_folder"] else None,
         monitoring=names.monitoring,
         statement_log=folder / folders["statement_log_env"] if folders["statement_log_env"] else None,
+        supabase_project=folders["supabase_project_env"] or "",
+        supabase_token=_secret(folders["supabase_token_env"]),
+        supabase_api_url=folders["supabase_api_url_env"] or "",
         **settings,
     )

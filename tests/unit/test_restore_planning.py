@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from toolkit.adapters.postgres import ServerIdentity, StablePoint
 from toolkit.adapters.vercel import Deployment
-from toolkit.errors import RollbackError
+from toolkit.errors import RollbackError, UsageError
 from toolkit.rollback.backup.verified import Level
 from toolkit.rollback.damage import Damage
 from toolkit.rollback.plan import Plan, RestoreBeside, SwapIn
+from toolkit.rollback.platform_recovery import PlatformRecovery, plan_platform_recovery, wanted_moment
 from toolkit.rollback.restore.names import LONGEST, damaged_name, mark_of, restored_name
-from toolkit.rollback.restore.planner import PlatformRecovery, plan_restore
+from toolkit.rollback.restore.planner import plan_restore
 from toolkit.rollback.restore.source_reading import Source
 from toolkit.rollback.restore.sources import Candidate, Damaged, candidates, choose, damage_moment
 from toolkit.rollback.restore.survey import Hanging, SchemaSurvey, Survey
@@ -177,6 +178,24 @@ class TestPlan:
         window = PlatformRecovery(NOON - timedelta(days=7), NOON, timedelta(minutes=2))
         plan = self.plan(platform=window, damaged=Damaged(NOON - timedelta(hours=1), "it was given"))
         assert any("2 minutes" in line and "unreachable" in line for line in plan.reasons)
+
+    def test_the_platforms_recovery_by_name_says_what_it_costs(self) -> None:
+        window = PlatformRecovery(NOON - timedelta(days=7), NOON, timedelta(minutes=2), "abc")
+        damaged = Damaged(NOON - timedelta(hours=1), "it was given")
+        moment = wanted_moment("platform", damaged, target="sandbox")
+        assert moment == NOON - timedelta(hours=1, seconds=1)
+        assert wanted_moment("platform:2026-11-25T10:00", damaged, target="sandbox") == NOON - timedelta(hours=2)
+        plan = plan_platform_recovery(SITUATION, window, moment)
+        assert [step.id for step in plan.steps] == ["freeze-writes", "back-up", "recover-by-platform"]
+        assert "acknowledged or not, and up to 2 minutes" in plan.destroys[0]
+        assert Plan.from_json(plan.to_json()) == plan and plan.recovers is not None
+        blind = plan_platform_recovery(replace(SITUATION, server=None), window, moment)
+        assert [step.id for step in blind.steps] == ["recover-by-platform"]
+        assert "No backup can be made" in blind.destroys[0]
+        with pytest.raises(RollbackError, match="cannot go back to"):
+            plan_platform_recovery(SITUATION, window, NOON + timedelta(minutes=1))
+        with pytest.raises(UsageError, match="unknown"):
+            wanted_moment("platform", Damaged(None, "nothing tells"), target="sandbox")
 
     def test_migrations_that_are_not_there_are_refused(self) -> None:
         with pytest.raises(RollbackError, match="not all in the folder"):

@@ -9,6 +9,7 @@ from pydantic import SecretStr, ValidationError
 
 from toolkit.adapters.postgres import Database
 from toolkit.adapters.service import ServiceClient, ServiceConfig
+from toolkit.adapters.supabase import API_URL, SupabaseClient
 from toolkit.adapters.vercel import VercelClient, VercelConfig
 from toolkit.errors import PlatformError, UsageError
 from toolkit.playbook import Playbook, Target
@@ -25,6 +26,7 @@ class Systems:
     database: Database
     platform: VercelClient
     service: ServiceClient
+    recovery: SupabaseClient | None = None  # the platform's own, where the playbook names a project of it
 
     @property
     def production_host(self) -> str:
@@ -56,7 +58,15 @@ def connect(playbook: Playbook, target: Target) -> Systems:
         database=Database(target.database_url, target=target.name),
         platform=VercelClient(platform),
         service=ServiceClient(service),
+        recovery=_recovery(target),
     )
+
+
+def _recovery(target: Target) -> SupabaseClient | None:
+    if not target.supabase_project or target.supabase_token is None:
+        return None
+    url = target.supabase_api_url or API_URL
+    return SupabaseClient(target.supabase_token, target.supabase_project, api_url=url)
 
 
 @contextmanager

@@ -93,7 +93,11 @@ def emergency_rollback(
     ] = None,
     backup_restore: Annotated[
         str | None,
-        typer.Option("--backup-restore", metavar="FILE", help="Type 3: restore a backup or dump, or the 'newest'."),
+        typer.Option(
+            "--backup-restore",
+            metavar="FILE",
+            help="Type 3: restore a backup or dump, the 'newest', or 'platform:TIME'.",
+        ),
     ] = None,
     full_emergency: Annotated[bool, typer.Option("--full-emergency", help="Type 4: everything, step by step.")] = False,
     backup_only: Annotated[bool, typer.Option("--backup-only", help="Make a backup; roll nothing back.")] = False,

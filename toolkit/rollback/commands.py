@@ -5,7 +5,7 @@ import shlex
 
 from toolkit.adapters.systems import Systems
 from toolkit.incident import Incident
-from toolkit.rollback.plan import AS_PROPOSED, Plan, Wish
+from toolkit.rollback.plan import AS_PROPOSED, PLATFORM, Plan, Wish
 
 
 def notebook_command(plan: Plan, systems: Systems, incident: Incident) -> str:
@@ -14,7 +14,7 @@ def notebook_command(plan: Plan, systems: Systems, incident: Incident) -> str:
         return _terminal_command(plan, plan.wish, systems, incident)
     parameters = {"incident": str(incident.folder.resolve()), "target": plan.target} | _wish(plan)
     parameters["execute"] = "True"
-    if systems.target.production:
+    if _wants_name(plan, systems):
         parameters["confirm"] = plan.service
     output = incident.folder.resolve() / "notebooks" / "03_rollback.ipynb"
     words = ["papermill", "notebooks/03_rollback.ipynb", str(output)]
@@ -27,8 +27,12 @@ def notebook_command(plan: Plan, systems: Systems, incident: Incident) -> str:
 def resume_command(plan: Plan, systems: Systems, incident: Incident) -> str:
     """What goes on with this plan by the command line."""
     words = ["emergency-rollback", "--resume", "--target", plan.target, "--incident", str(incident.folder.resolve())]
-    words += ["--confirm", plan.service] if systems.target.production else []
+    words += ["--confirm", plan.service] if _wants_name(plan, systems) else []
     return shlex.join([*words, "--execute"])
+
+
+def _wants_name(plan: Plan, systems: Systems) -> bool:
+    return systems.target.production or plan.recovers is not None
 
 
 def _wish(plan: Plan) -> dict[str, str]:
@@ -36,7 +40,9 @@ def _wish(plan: Plan) -> dict[str, str]:
     wish: dict[str, str] = {}
     if plan.kind == "emergency":
         wish["full_emergency"] = "True"
-    if plan.restores is not None:
+    if plan.recovers is not None:
+        wish["backup_restore"] = f"{PLATFORM}:{plan.recovers.moment.isoformat()}"
+    elif plan.restores is not None:
         wish["backup_restore"] = plan.restores.source
     elif plan.ends_at is not None:
         wish["migration_target"] = plan.ends_at.to_label or str(plan.ends_at.to_version)
@@ -51,6 +57,7 @@ def _terminal_command(plan: Plan, wish: Wish, systems: Systems, incident: Incide
     words += [f"--breach={wish.breach}"] if wish.breach else []
     words += [f"--deployment={wish.deployment}"] if wish.deployment else []
     words += [f"--backup-restore={plan.restores.source}"] if plan.restores else []
+    words += [f"--backup-restore={wish.source}"] if plan.recovers else []
     if plan.kind == "migration" and plan.ends_at is not None:
         words.append(f"--migration-target={plan.ends_at.to_version}")
     words += [f"--rows-stay={wish.rows_stay}"] if wish.rows_stay else []
@@ -61,5 +68,5 @@ def _terminal_command(plan: Plan, wish: Wish, systems: Systems, incident: Incide
     words += ["--freeze"] if restore.freeze else []
     words += [f"--wanted-version={restore.wanted_version}"] if restore.wanted_version is not None else []
     words += ["--target", plan.target, "--incident", str(incident.folder.resolve()), "--execute"]
-    words += ["--confirm", plan.service] if systems.target.production else []
+    words += ["--confirm", plan.service] if _wants_name(plan, systems) else []
     return shlex.join(words)

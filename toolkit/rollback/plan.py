@@ -23,6 +23,7 @@ Kind = Literal["migration", "application", "restore", "emergency"]
 Way = Literal["schemas", "databases", "reload"]
 Stage = Literal["webhooks", "reminders", "everything"]
 NEWEST = "newest"
+PLATFORM = "platform"  # or platform:TIME, the platform's own recovery
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,13 @@ class Wish:
     def bare(self) -> "Wish":
         """What was asked for, without its reasons, and with the one spelling of the source's path."""
         source = self.source or (NEWEST if self.kind == "restore" else "")
-        named = source if source in ("", NEWEST) else str(Path(source).resolve())
+        named = source if source in ("", NEWEST) or is_platform(source) else str(Path(source).resolve())
         return replace(self, reasons=(), source=named)
+
+
+def is_platform(source: str) -> bool:
+    """Whether a restore is to be the platform's own."""
+    return source == PLATFORM or source.startswith(f"{PLATFORM}:")
 
 
 @dataclass(frozen=True)
@@ -201,6 +207,15 @@ class ReleaseEffects:
     kind: Literal["release-effects"] = "release-effects"
 
 
+@dataclass(frozen=True)
+class RecoverByPlatform:
+    """Let the platform put its project back to `moment` (UTC), in place."""
+
+    project: str
+    moment: datetime
+    kind: Literal["recover-by-platform"] = "recover-by-platform"
+
+
 Action = Annotated[
     RunDown
     | Mend
@@ -213,7 +228,8 @@ Action = Annotated[
     | EndSessions
     | RestoreBeside
     | SwapIn
-    | ReleaseEffects,
+    | ReleaseEffects
+    | RecoverByPlatform,
     Field(discriminator="kind"),
 ]
 
@@ -288,13 +304,18 @@ class Plan:
         return next((step.action.queue for step in self.steps if isinstance(step.action, ReleaseEffects)), None)
 
     @property
+    def recovers(self) -> RecoverByPlatform | None:
+        """The platform's recovery in it; None without one."""
+        return next((step.action for step in self.steps if isinstance(step.action, RecoverByPlatform)), None)
+
+    @property
     def backs_up(self) -> bool:
         """Whether it makes its own backup before it changes the database."""
         return any(isinstance(step.action, BackUp) for step in self.steps)
 
     @property
     def changes_database(self) -> bool:
-        """Whether it changes the service's schema or rows."""
+        """Whether it changes the service's schema or rows, but for what the platform does by itself."""
         return any(isinstance(step.action, RunDown | Mend | MigrateUp | RestoreBeside | SwapIn) for step in self.steps)
 
     def to_json(self) -> dict[str, Any]:

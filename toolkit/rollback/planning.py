@@ -22,7 +22,7 @@ from toolkit.rollback.mending import plan_mending
 from toolkit.rollback.migration import plan_migration_rollback
 from toolkit.rollback.migrations import read_folder
 from toolkit.rollback.pairing import find_pairing
-from toolkit.rollback.plan import AS_PROPOSED, NEWEST, Plan, RestoreWish, Wish
+from toolkit.rollback.plan import AS_PROPOSED, NEWEST, Plan, RestoreWish, Wish, is_platform
 from toolkit.rollback.restore_file import is_restore_file, read_restore_file
 from toolkit.rollback.restoring import restore_plan
 from toolkit.rollback.situation import Releases, Situation, is_same_server, unseen_application
@@ -63,6 +63,12 @@ def rollback_plan(
     if is_restore_file(backup_restore):
         file = read_restore_file(Path(backup_restore))
         backup_restore, restore = file.source, file.wish(Path(backup_restore))
+    if full_emergency and is_platform(backup_restore):
+        raise UsageError(
+            "The platform's recovery stops and gives back by itself what a full emergency does in steps",
+            state="nothing was done",
+            next=f"use it alone: --backup-restore={backup_restore}",
+        )
     if full_emergency:
         wish = Wish("emergency", None, deployment or None, source=backup_restore, breach=breach, restore=restore)
     elif backup_restore:

@@ -160,6 +160,8 @@ def rehearse_if_needed(
 
     Without a backup of this incident there is nothing to rehearse on, and that is said.
     """
+    if plan.recovers is not None:
+        return Unrehearsed("What the platform does cannot be tried on a copy.")
     if not plan.changes_database:
         return Unrehearsed("It leaves the database alone: there is nothing to rehearse.")
     if no_rehearsal:

@@ -8,13 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from toolkit.adapters.postgres import Connection
+from toolkit.adapters.supabase import WORST_LOSS
 from toolkit.adapters.systems import Systems
 from toolkit.clock import utc_now
-from toolkit.errors import RollbackError
+from toolkit.errors import PlatformError, RollbackError
 from toolkit.incident import Incident
 from toolkit.rollback.damage import Damage, Proposal
 from toolkit.rollback.merge import propose_damage
-from toolkit.rollback.plan import AS_PROPOSED, NEWEST, Plan, RestoreWish
+from toolkit.rollback.plan import AS_PROPOSED, NEWEST, Plan, RestoreWish, is_platform
+from toolkit.rollback.platform_recovery import PlatformRecovery, plan_platform_recovery, wanted_moment
 from toolkit.rollback.restore.names import mark_of
 from toolkit.rollback.restore.planner import plan_restore
 from toolkit.rollback.restore.records import read_swap
@@ -48,6 +50,13 @@ def restore_plan(
     Raises RollbackError when there is no such backup or the database cannot be read, BackupError for one that cannot
     be used, UsageError for a path at which nothing is.
     """
+    damaged = damage_moment(wish.damaged_at, situation.releases, situation.stable)
+    platform, untold = _offered(systems)
+    if is_platform(source):
+        if platform is None:
+            raise _no_platform(systems, untold)
+        moment = wanted_moment(source, damaged, target=situation.target)
+        return plan_platform_recovery(situation, platform, moment, turn=turn, reasons=reasons)
     if situation.server is None:
         raise RollbackError(
             f"The database cannot be read: {situation.unread or 'nobody answered'}",
@@ -55,7 +64,6 @@ def restore_plan(
             state="nothing was done",
             next="mend the connection and plan again",
         )
-    damaged = damage_moment(wish.damaged_at, situation.releases, situation.stable)
     chosen = _source(systems, incident, situation, source, damaged)
     names = systems.playbook.database
     schemas = [schema for schema in names.schemas if schema != OWN_SCHEMA]
@@ -74,13 +82,37 @@ def restore_plan(
         damaged=damaged,
         wanted_version=last if wish.wanted_version is None else wish.wanted_version,
         freeze=wish.freeze,
+        platform=platform,
         now=utc_now(),
         reasons=(*reasons, *(_said(each) for each in proposed if each.damage in damage)),
         turn=turn,
         queue=names.queue_schema,
     )
-    doubts = (*_suspected(proposed, damage), *_untold(damage))
+    doubts = (*_suspected(proposed, damage), *_untold(damage), *([untold] if untold else []))
     return replace(plan, warnings=(*doubts, *plan.warnings), proposed=proposed)
+
+
+def _offered(systems: Systems) -> tuple[PlatformRecovery | None, str]:
+    """The platform's point-in-time recovery, where it has one; and what could not be asked, as a warning."""
+    if systems.recovery is None:
+        return None, ""
+    try:
+        found = systems.recovery.backups()
+    except PlatformError as error:
+        return None, f"What the platform could go back to is unknown: {error.what}."
+    if found.earliest is None or found.latest is None:
+        return None, ""
+    return PlatformRecovery(found.earliest, found.latest, WORST_LOSS, systems.recovery.project), ""
+
+
+def _no_platform(systems: Systems, untold: str) -> RollbackError:
+    why = "it has no point-in-time recovery" if systems.recovery else "the playbook names no project of it"
+    return RollbackError(
+        f"The platform cannot recover this target: {untold or why}",
+        target=systems.target.name,
+        state="nothing was done",
+        next="restore a backup (--backup-restore=newest); or set supabase_project_env and supabase_token_env",
+    )
 
 
 def _said(proposal: Proposal) -> str:

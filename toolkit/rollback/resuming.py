@@ -25,6 +25,7 @@ from toolkit.rollback.plan import (
     MigrateUp,
     Plan,
     PointProduction,
+    RecoverByPlatform,
     ReleaseEffects,
     ReleaseWrites,
     RunDown,
@@ -36,7 +37,7 @@ from toolkit.rollback.runner import AS_USUAL, Manner, require_meant
 from toolkit.rollback.steps import Surroundings, doing_of
 
 UNDONE, LEFT = "step.undone", "step.left"
-CHANGING = (RunDown, Mend, MigrateUp, SwapIn)
+CHANGING = (RunDown, Mend, MigrateUp, SwapIn, RecoverByPlatform)
 LEFT_AS_IT_IS = "left as it is"
 
 

@@ -371,16 +371,16 @@ def require_meant(plan: Plan, systems: Systems, confirm: str | None, execute: bo
             next="plan again for this target",
         )
     if execute:
-        require_confirmed(systems, confirm)
+        require_confirmed(systems, confirm, always=plan.recovers is not None)
 
 
-def require_confirmed(systems: Systems, confirm: str | None) -> None:
-    """UsageError on production unless the service's name confirms it."""
+def require_confirmed(systems: Systems, confirm: str | None, *, always: bool = False) -> None:
+    """UsageError on production, or `always`, unless the service's name confirms it."""
     target, service = systems.target, systems.playbook.service.name
-    if target.production and confirm != service:
-        said = f"{confirm!r} was given" if confirm else "none was given"
+    if (target.production or always) and confirm != service:
+        said, who = f"{confirm!r} was given" if confirm else "none was given", "This plan" if always else "Production"
         raise UsageError(
-            f"Production wants the service's name as confirmation, and {said}",
+            f"{who} wants the service's name as confirmation, and {said}",
             target=target.name,
             state="nothing was done",
             next=f"look at the plan once more, then confirm with {service!r}",

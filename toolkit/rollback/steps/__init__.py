@@ -7,6 +7,7 @@ from toolkit.rollback.plan import (
     Mend,
     MigrateUp,
     PointProduction,
+    RecoverByPlatform,
     ReleaseEffects,
     ReleaseWrites,
     RestoreBeside,
@@ -22,6 +23,7 @@ from toolkit.rollback.steps.freeze_writes import FreezingWrites, ReleasingWrites
 from toolkit.rollback.steps.mend import Mending
 from toolkit.rollback.steps.migrate_up import MigratingUp
 from toolkit.rollback.steps.point_production import PointingProduction
+from toolkit.rollback.steps.recover_by_platform import RecoveringByPlatform
 from toolkit.rollback.steps.release_effects import ReleasingEffects
 from toolkit.rollback.steps.restore_beside import RestoringBeside
 from toolkit.rollback.steps.run_down import RunningDown
@@ -54,6 +56,8 @@ def doing_of(step: Step, around: Surroundings) -> Doing:
             return EndingSessions(end, around)
         case RestoreBeside() as restore:
             return RestoringBeside(restore, around)
+        case RecoverByPlatform() as recover:
+            return RecoveringByPlatform(recover, around)
         case SwapIn() as swap:
             return SwappingIn(swap, around)
         case ReleaseEffects() as effects:

@@ -24,6 +24,7 @@ from toolkit.rollback.freeze import (
 )
 from toolkit.rollback.plan import FreezeWrites, ReleaseWrites
 from toolkit.rollback.steps.doing import Doing, Standing, Surroundings
+from toolkit.rollback.steps.recover_by_platform import recovery_asked
 
 WATCH_S = 1.0
 GIVE_UP_AFTER_S, LONGEST_PAUSE_S = 30.0, 1.0
@@ -41,6 +42,8 @@ class FreezingWrites(Doing):
         _require_server(self.around)
 
     def look(self) -> Standing:
+        if self.around.plan.recovers is not None and recovery_asked(self.around):
+            return Standing(True, "the platform's recovery was asked for, and gives the privileges back")
         freeze = freeze_of(self._database, self.around.plan.id)
         if freeze is None or freeze.state == "undone":
             there = frozen(self._database)
