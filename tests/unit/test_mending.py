@@ -73,12 +73,12 @@ def test_a_conversion_that_may_lose_values_is_left(text: str, now: str, left: bo
     assert left_by(statements(text)[0], START, START, after) == (("changed public.t.n",) if left else ())
 
 
-def mending(*left_rows: str, rows_stay: str = "", **found: object) -> Plan:
-    state = against(Found("golang-migrate", "public", "schema_migrations", GolangMigrate()), Recorded(9, True), FOLDER)
+def mending(*left_rows: str, rows_stay: str = "", tool: str = "golang-migrate", **found: object) -> Plan:
+    state = against(Found(tool, "public", "schema_migrations", GolangMigrate()), Recorded(9, True), FOLDER)
     releases = Releases(None, unread="nobody asked")
     situation = Situation("churn-saver", "sandbox", SERVER, False, releases, folder=FOLDER, state=state)
-    told = {"verdict": Verdict.PARTLY, "undo": ("DROP TABLE made",), "proved": ("undo",)} | found
-    diagnosis = Diagnosis(9, "9", "m", "sandbox", True, RECORDING, RECORDING, left_rows=left_rows, **told)
+    told = {"verdict": Verdict.PARTLY, "undo": ("DROP TABLE made",), "proved": ("undo",), "undone": RECORDING} | found
+    diagnosis = Diagnosis(9, "9", "m", "sandbox", True, RECORDING, left_rows=left_rows, **told)
     return plan_mending(situation, diagnosis, to=8, rows_stay=rows_stay)
 
 
@@ -93,6 +93,12 @@ def test_somebody_may_say_why_they_stay_and_the_plan_tells_it() -> None:
     plan = mending(LEFT, rows_stay="finance approved 99")
     assert "finance approved 99" in plan.steps[0].why and plan.id != mending().id
     assert any(LEFT in each and "finance approved 99" in each for each in plan.reasons)
+
+
+def test_another_tool_s_half_is_refused_with_what_undoes_it_by_hand() -> None:
+    with pytest.raises(RollbackError, match="not undone here for Flyway") as refused:
+        mending(tool="Flyway", undone=Recording("`flyway repair` takes the failed line away"))
+    assert "DROP TABLE made; then `flyway repair` takes the failed line away" in str(refused.value.next)
 
 
 def test_without_such_rows_nothing_is_asked() -> None:

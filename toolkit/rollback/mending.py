@@ -9,6 +9,8 @@ from toolkit.rollback.half_applied import Verdict
 from toolkit.rollback.plan import Mend, Plan, Step, mending_text
 from toolkit.rollback.situation import Situation
 
+MENDED = ("golang-migrate",)  # whose account says that its latest version is dirty, and is set back by hand
+
 
 def plan_mending(
     situation: Situation, diagnosis: Diagnosis, *, to: int | None, reasons: Sequence[str] = (), rows_stay: str = ""
@@ -16,13 +18,15 @@ def plan_mending(
     """Undo the half of a migration that is there, and set the state table to the version below it.
 
     `rows_stay` is why rows may stay as the migration left them; '' where they may not. Raises RollbackError when the
-    diagnosis cannot tell what is there, when its way back was not proved on a scratch server, and when it leaves rows
-    changed without such a reason. `to` may be further below: that is a second plan, once this one is clean.
+    diagnosis cannot tell what is there, when its way back was not proved on a scratch server, when it leaves rows
+    changed without such a reason, and for a tool whose account is not set back here. `to` may be further below: that is
+    a second plan, once this one is clean.
     """
     assert situation.folder is not None and situation.state is not None
     below = situation.folder.before(diagnosis.version)
     _require_told(diagnosis, situation.target)
     _require_rows_back(diagnosis, situation.target, rows_stay)
+    _require_mended_here(diagnosis, situation.state.tool, situation.target)
     undoes = diagnosis.verdict is not Verdict.NOT
     action = _action(diagnosis, below, situation.folder.written(below))
     count = len(diagnosis.undo)
@@ -68,6 +72,21 @@ def _require_told(diagnosis: Diagnosis, target: str) -> None:
             state="nothing was done",
             next="look at the diagnosis (toolkit migration diagnose), mend by hand, or restore from a backup (Type 3)",
         )
+
+
+def _require_mended_here(diagnosis: Diagnosis, tool: str, target: str) -> None:
+    """Other tools keep a failed migration beside those that are applied, where a plan would not find what it mends."""
+    if tool in MENDED:
+        return
+    way = "; ".join(each.rstrip().rstrip(";") for each in diagnosis.undo)
+    first = f"undo it by these statements, in one transaction: {way}; then " if way else ""
+    raise RollbackError(
+        f"What is there of migration {diagnosis.label} is not undone here for {tool}",
+        target=target,
+        state=f"nothing was done; the migration is {diagnosis.verdict}",
+        next=f"{first}{diagnosis.undone.said}; or restore from a backup (Type 3: emergency-rollback "
+        "--backup-restore=newest)",
+    )
 
 
 def _require_rows_back(diagnosis: Diagnosis, target: str, rows_stay: str) -> None:
