@@ -84,14 +84,14 @@ class Building:
             return str(error)
         for _ in range(ROLES_AT_MOST):
             try:
-                self._run(script)
+                self.run(script)
                 return ""
             except DatabaseError as error:
                 if not self._create_role(error):
                     return self._leniently(migration, script, error)
         return "it names too many roles"
 
-    def _run(self, script: Script) -> None:
+    def run(self, script: Script) -> None:
         """As the tool would. Raises DatabaseError; a file that runs in one transaction leaves nothing then."""
         if not runs_singly(script):
             try:
@@ -150,6 +150,12 @@ class Building:
         with self._database.writing(lock_within_ms=0) as conn:
             become(conn, self._owner)
             yield conn
+
+
+def run_script(database: Database, owner: str, script: Script) -> None:
+    """A script on a database of our own, as the tool would run it. Raises DatabaseError; one that runs in one
+    transaction leaves nothing then."""
+    Building(database, owner, Laid()).run(script)
 
 
 def become(conn: Connection, owner: str) -> None:

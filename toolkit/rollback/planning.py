@@ -88,14 +88,14 @@ def rollback_plan(
 def _plan_anew(systems: Systems, incident: Incident, situation: Situation, wish: Wish) -> Plan:
     match wish.kind:
         case "application":
-            return _application_plan(systems, situation, wish)
+            return _application_plan(systems, incident, situation, wish)
         case "restore":
             turn = _turn(systems, incident, situation)
             plan = _restore_plan(systems, incident, situation, wish, turn, reasons=wish.reasons)
             return replace(plan, warnings=(*plan.warnings, *unseen_application(situation.releases)))
         case "emergency":
             return _emergency_plan(systems, incident, situation, wish)
-    return _migration_plan(systems, situation, wish)
+    return _migration_plan(systems, incident, situation, wish)
 
 
 def _turn(systems: Systems, incident: Incident, situation: Situation) -> int:
@@ -130,7 +130,7 @@ def _releases(systems: Systems) -> Releases:
         return Releases(None, unread=error.what)
 
 
-def _migration_plan(systems: Systems, situation: Situation, wish: Wish) -> Plan:
+def _migration_plan(systems: Systems, incident: Incident, situation: Situation, wish: Wish) -> Plan:
     folder, state, to, reasons = situation.folder, situation.state, wish.to, wish.reasons
     if state is not None and state.dirty and not situation.pooled:
         return plan_mending(situation, diagnose(systems), to=to, reasons=reasons, rows_stay=wish.rows_stay)
@@ -139,7 +139,7 @@ def _migration_plan(systems: Systems, situation: Situation, wish: Wish) -> Plan:
             to = last_stable(situation.stable, state, folder).version
             reasons = (*reasons, f"Version {to} is the last at which all was verified.")
         situation = _with_losses(systems, situation, to)
-    pairing = find_pairing(systems, situation, wanted="migration", after=to, named=wish.deployment)
+    pairing = find_pairing(systems, situation, incident, wanted="migration", after=to, named=wish.deployment)
     return plan_migration_rollback(situation, to=to or 0, deployment=wish.deployment, reasons=reasons, pairing=pairing)
 
 
@@ -152,10 +152,10 @@ def _with_losses(systems: Systems, situation: Situation, to: int) -> Situation:
     return replace(situation, losses=count_losses(systems.database, doomed, systems.playbook.database.schemas))
 
 
-def _application_plan(systems: Systems, situation: Situation, wish: Wish) -> Plan:
+def _application_plan(systems: Systems, incident: Incident, situation: Situation, wish: Wish) -> Plan:
     """The application alone; with the schema where no earlier deployment works on the live one."""
     after = _version_below(situation)
-    pairing = find_pairing(systems, situation, wanted="application", after=after, named=wish.deployment)
+    pairing = find_pairing(systems, situation, incident, wanted="application", after=after, named=wish.deployment)
     if pairing is None or not pairing.migrates or after is None:
         return plan_application_rollback(situation, deployment=wish.deployment, pairing=pairing)
     situation = _with_losses(systems, situation, after)
@@ -206,7 +206,7 @@ def _database_part(systems: Systems, incident: Incident, situation: Situation, w
     if wish.source:
         return _restore_plan(systems, incident, situation, wish, turn)
     try:
-        return _migration_plan(systems, situation, replace(wish, kind="migration", deployment=None))
+        return _migration_plan(systems, incident, situation, replace(wish, kind="migration", deployment=None))
     except RollbackError as error:
         return _restore_plan(systems, incident, situation, wish, turn, reasons=(f"{error.what}.",))
 

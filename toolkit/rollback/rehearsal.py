@@ -21,12 +21,11 @@ from toolkit.rollback.blocking import Patience
 from toolkit.rollback.plan import BackUp, Plan, PointProduction, Step
 from toolkit.rollback.rehearsal_checks import Played, end_checks, for_a_copy, ground_checks
 from toolkit.rollback.rehearsed import REHEARSED
-from toolkit.rollback.scratch import scratch_server
+from toolkit.rollback.scratch import restoring_s, scratch_server
 from toolkit.rollback.steps import Surroundings, doing_of
 from toolkit.rollback.steps.doing import Advance, no_advance
 
 BUDGET_S = 300.0
-RESTORED_BYTES_PER_S = 20e6  # of a dump, with its indexes, on two cores: a cautious figure
 LOCKS, SALVAGED, MERGED = "step.locks", "step.salvaged", ("restore.prepared", "restore.swapped")
 LISTED = 4  # locks that are named; more are counted
 
@@ -199,7 +198,7 @@ def rehearse(
         steps, why = stage.play()
         results = [*proof, *run_checks(ground_checks(built, scratch))]
         if not why:
-            results += end_checks(Played(plan, stage.systems, incident.id, scratch, built, stage.merges))
+            results += end_checks(Played(plan, systems, stage.systems, incident.id, scratch, built, stage.merges))
     seconds = round(time.monotonic() - began, 3)
     made = Rehearsal(plan, steps, results, round(built.seconds, 3), seconds, why, built.problems)
     incident.record(REHEARSED, made.to_json(), actor=actor)
@@ -208,7 +207,7 @@ def rehearse(
 
 def estimated_s(backup: Backup) -> float:
     """How long the copy may take, in seconds, from the size of the dump."""
-    return 3.0 + backup.manifest.bytes / RESTORED_BYTES_PER_S
+    return restoring_s(backup.manifest.bytes)
 
 
 def _require_within(backup: Backup, budget_s: float, target: str) -> None:

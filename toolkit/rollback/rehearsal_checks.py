@@ -14,7 +14,9 @@ from toolkit.errors import ToolkitError
 from toolkit.rollback.built_schema import live_against_built
 from toolkit.rollback.damage import Damage, told_on_a_copy
 from toolkit.rollback.migrations import read_folder
-from toolkit.rollback.plan import Plan, Step, SwapIn
+from toolkit.rollback.pair import PairResult, gather
+from toolkit.rollback.pairing import pair_on_copy, running_after
+from toolkit.rollback.plan import FreezeWrites, Plan, ReleaseWrites, Step, SwapIn
 from toolkit.rollback.restore.names import mark_of
 from toolkit.rollback.restore.records import Restored, Swapped, read_restored, read_swap
 from toolkit.rollback.restore.swap_schemas import count_rows
@@ -27,10 +29,11 @@ _TOLD = 5
 
 @dataclass(frozen=True)
 class Played:
-    """A copy after a plan has run on it. `systems` has the copy as its database. `merges` is what each merge told of
-    itself, a restore's preparing one and the one inside its swap."""
+    """A copy after a plan has run on it. `systems` has the copy as its database, `origin` the target's. `merges` is
+    what each merge told of itself, a restore's preparing one and the one inside its swap."""
 
     plan: Plan
+    origin: Systems
     systems: Systems
     incident: str
     scratch: Scratch
@@ -48,7 +51,7 @@ def ground_checks(built: Built, scratch: Scratch) -> list[Check]:
 
 def end_checks(played: Played) -> list[CheckResult]:
     """How the copy stands after the last step. A copy that could not be built whole fails nothing: it is unknown."""
-    results = [*_schema(played), *run_checks(_restored(played))]
+    results = [*_schema(played), *run_checks(_restored(played)), *run_checks(_pair(played))]
     if not played.built.problems:
         return results
     return [_doubted(each, played.built.problems) for each in results]
@@ -107,6 +110,40 @@ def _version(played: Played) -> int | None:
         return played.plan.ends_at.to_version if played.plan.ends_at else None
     folder = read_folder(played.systems.target.migrations)
     return read_state(played.systems.database, folder, played.systems.playbook.database.state_table).version
+
+
+# Code and schema ------------------------------------------------------------------------------------------------------
+
+
+def _pair(played: Played) -> list[Check]:
+    """Whether the deployment that will run works on the copy, which holds rows. Nothing where nothing is recorded of
+    it, which the plan has said, and where the plan ends frozen, since nothing may be written then."""
+    if _ends_frozen(played.plan):
+        return []
+    try:
+        deployment = running_after(played.origin, played.plan)
+        evidence = gather(played.origin, deployment) if deployment is not None else None
+    except ToolkitError:
+        return []
+    if deployment is None or not evidence:
+        return []
+
+    def look() -> Finding:
+        return _works(pair_on_copy(played.origin, deployment, played.systems.database, _version(played)))
+
+    return [Check("the deployment that will run works on it", AREA, look)]
+
+
+def _ends_frozen(plan: Plan) -> bool:
+    actions = [step.action for step in plan.steps]
+    lifted = any(isinstance(each, ReleaseWrites) and each.stage == "everything" for each in actions)
+    return any(isinstance(each, FreezeWrites) for each in actions) and not lifted
+
+
+def _works(found: PairResult) -> Finding:
+    if found.verdict == "incompatible":
+        return failed(found.sentence)
+    return passed(found.sentence) if found.verdict == "fits" else unknown(found.sentence)
 
 
 # A restore ------------------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from toolkit.server import SETTINGS, SUPERUSER, Binaries, PostgresServer, find_b
 Advance = Callable[[str, float, float | None], None]
 
 JOBS = 2
+RESTORED_BYTES_PER_S = 20e6  # of a dump, with its indexes, on two cores: a cautious figure
 ENDED_WITHIN_S = 10.0
 _FOLDER, _TEMPLATE, _LOCK, _OWNER, _SECRET = "scratch-", "scratch-template-", "scratch.lock", "owner", "secret"
 _MAINTENANCE = "template1"  # `postgres` may be the name of the database that is to be copied
@@ -198,6 +199,11 @@ def scratch_server(like: ServerIdentity | None = None) -> Iterator[Scratch]:
     finally:
         lifeline.cut()
         os.close(lifeline.reading)
+
+
+def restoring_s(size: int) -> float:
+    """How long restoring a dump of so many bytes may take, in seconds."""
+    return 3.0 + size / RESTORED_BYTES_PER_S
 
 
 def major_of(version: str) -> int:

@@ -99,6 +99,26 @@ def test_queries_alone_do_not_make_a_pair_fit(versions: Versions, known: dict[in
     assert "recovery_cases_failure_category_known" in doubted.sentence
 
 
+def test_without_catalogs_what_met_no_row_proves_nothing(versions: Versions, known: dict[int, Evidence]) -> None:
+    """On a schema without rows every UPDATE runs, and no constraint is asked."""
+    with versions.empty(8) as there:
+        result = check_pair(copy_of(there), "dpl_8", known[8], role="app_b8", schemas=SCHEMAS)
+    assert result.verdict == "unknown" and "UPDATE" in result.sentence and "met no row" in result.sentence
+    said = {each.says: each.verdict for each in result.evidence if each.source == "real request"}
+    assert said["it ran"] == "fits" and said["it ran and met no row, which tells little"] == "unknown"
+
+
+def test_a_copy_made_while_writes_are_frozen_says_nothing_of_writing(
+    versions: Versions, known: dict[int, Evidence]
+) -> None:
+    with versions.database(8) as there:
+        with psycopg.connect(there.admin_url) as conn:
+            conn.execute("REVOKE INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public, pgboss FROM churn_app")
+        result = check_pair(copy_of(there), "dpl_8", known[8], role="app_b8", schemas=SCHEMAS)
+    assert result.verdict == "unknown" and result.counts["incompatible"] == 0, result.sentence
+    assert any("while writes are frozen" in row["says"] for row in result.rows())
+
+
 def test_no_evidence_is_unknown_and_said(versions: Versions) -> None:
     result = check(versions, Evidence(missing=("No query of role app_b8 is recorded.",)), 8, 8)
     assert result.verdict == "unknown"
@@ -130,7 +150,8 @@ def test_what_no_longer_works_is_named(
             conn.execute("TRUNCATE recovery_actions")
             conn.execute(change)
         result = check_pair(copy_of(there), "dpl_8", known[8], role="app_b8", schemas=SCHEMAS)
-    assert result.verdict == ("incompatible" if sqlstate else "fits")
+    assert result.verdict == ("incompatible" if sqlstate else "unknown"), result.sentence
+    assert sqlstate or "INSERT INTO pgboss.job, UPDATE pgboss.job met no row" in result.sentence
     if sqlstate:
         wrong = [each for each in result.evidence if each.verdict == "incompatible" and each.sqlstate == sqlstate]
         assert any(says in each.says for each in wrong), result.rows()
@@ -159,7 +180,7 @@ def test_a_narrower_column_escapes_all_requests_and_is_told_from_the_catalog(
         more = {"role": "app_b8", "schemas": SCHEMAS}
         unseen = check_pair(copy_of(there), "dpl_8", known[8], **more)
         seen = check_pair(copy_of(there), "dpl_8", known[8], built_for=versions.signature(8), **more)
-    assert unseen.verdict == "fits"
+    assert unseen.counts["incompatible"] == 0 and "pgboss.job met no row" in unseen.sentence
     assert seen.verdict == "incompatible"
     assert says in seen.sentence
 

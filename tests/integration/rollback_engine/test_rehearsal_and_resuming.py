@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ import rollback_rig
 from rollback_rig import ROOT, UNREHEARSED, Rig, deployments_of
 from stand_in import StandIn
 
+from toolkit.adapters.systems import Systems
 from toolkit.checks import Outcome, overall
 from toolkit.cli import main
 from toolkit.drill.database import ServiceDatabase
@@ -26,7 +27,7 @@ from toolkit.drill.schema import MIGRATIONS, migrate_up
 from toolkit.errors import RollbackError, UsageError
 from toolkit.incident import Incident
 from toolkit.playbook import Severity
-from toolkit.rollback import aftermath, carry_out
+from toolkit.rollback import aftermath, carry_out, rollback_plan
 from toolkit.rollback.backup import make_backup
 from toolkit.rollback.damage import Damage
 from toolkit.rollback.freeze import frozen
@@ -215,6 +216,44 @@ class TestSalvage:
         assert done.get("executed") is True, done
         assert rig.query(asked) == before and rig.entries("salvage.put_back")
         assert all(each["put_back_at"] for each in toolkit("list")["salvaged"] if each["put_back"])
+
+
+def with_log(rig: Rig, asked: Mapping[int, str]) -> Systems:
+    """The same systems, with a log of what deployments asked, by their build."""
+    log, lines = rig.incident.folder / "statements.jsonl", []
+    for build, text in asked.items():
+        said = {"deployment": rig.deployments[build], "role": f"app_b{build}", "transaction": str(build)}
+        lines += [said | {"sql": "SET LOCAL app.company_id = '*'"}, said | {"sql": text}]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    log.chmod(0o600)
+    return replace(rig.systems, target=rig.systems.target.model_copy(update={"statement_log": log}))
+
+
+NEEDS_9, TRIED = "UPDATE recovery_cases SET failure_category = NULL", "UPDATE recovery_cases SET attempts = attempts"
+
+
+class TestCodeAndSchema:
+    """Requests are tried where there are rows, in the plan and at the end of its rehearsal."""
+
+    def test_a_backup_gives_the_pair_rows_to_be_tried_on(self, rig: Rig, tmp_path: Path) -> None:
+        systems = with_log(rig, {9: NEEDS_9, 8: TRIED})
+        plan = rollback_plan(systems, rig.incident, migration_target=8)
+        assert any(isinstance(step.action, FreezeWrites) for step in plan.steps), "on schema 9 rows meet a check"
+        assert not any(f"{rig.deployments[8]} works on schema 8" in each for each in plan.warnings), plan.warnings
+        made = rehearse(plan, systems, rig.incident, actor="tester")
+        found = {each.name: each for each in made.results}["the deployment that will run works on it"]
+        assert found.outcome is Outcome.PASS, found.evidence
+        elsewhere = Incident(tmp_path / "without-a-backup")
+        elsewhere.folder.mkdir()
+        unsure = rollback_plan(systems, elsewhere, migration_target=8)
+        assert any(f"{rig.deployments[8]} works on schema 8" in each for each in unsure.warnings)
+        assert any("copies without rows: This incident has no backup yet" in each for each in unsure.warnings)
+
+    def test_code_that_does_not_work_on_the_copy_fails_the_rehearsal(self, rig: Rig) -> None:
+        plan = rig.plan(migration_target=8)
+        systems = with_log(rig, {8: NEEDS_9})
+        made = rehearse(plan, systems, rig.incident, actor="tester")
+        assert made.outcome is Outcome.FAIL and "failure_category" in made.verdict
 
 
 class TestGoingOnAndGivingUp:

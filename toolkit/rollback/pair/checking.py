@@ -4,8 +4,9 @@
     real requests ────► replayed, rolled back ┼─► fits · incompatible · unknown
     catalogs ─────────► compared ─────────────┘
 
-One thing that cannot work makes the pair incompatible. It fits where something was tried and worked, and where writing
-was tried or the catalogs could be compared, since preparing sees no constraint. Everything else is unknown.
+One thing that cannot work makes the pair incompatible. It fits where something was tried and worked and the catalogs
+agree; without catalogs where of each kind of statement something worked, and each kind that writes met rows: preparing
+sees no constraint, and what meets no row meets none either. Everything else is unknown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,8 @@ from toolkit.rollback.pair.standing_in import Application, require_own
 from toolkit.verify.fingerprints import SchemaSignature, schema_signature
 
 NO_EVIDENCE = "There is no evidence: no query and no request of this deployment is recorded"
+WRITES = ("INSERT", "UPDATE", "MERGE")  # what a constraint may refuse
+SHOWN = 3
 ORDER = {"incompatible": 0, "unknown": 1, "fits": 2}
 
 
@@ -45,11 +48,15 @@ class PairResult:
             wrong = [each for each in self.evidence if each.verdict == "incompatible"]
             more = f" ({len(wrong) - 1} more)" if len(wrong) > 1 else ""
             return f"Incompatible: {pair}. {wrong[0]}{more}."
-        tried = self._tried()
         if self.verdict == "fits":
-            return f"It fits: {pair}. {tried}."
-        why = "; ".join(each.rstrip(".") for each in self.missing[:2]) or tried
-        return f"Unknown whether it fits: {pair}. {why}."
+            weak = "" if self.counts.get("met") else ": it rests on catalogs that agree"
+            return f"It fits: {pair}. {self._tried()}{weak}."
+        return f"Unknown whether it fits: {pair}. {self.doubt}."
+
+    @property
+    def doubt(self) -> str:
+        """Why it is unknown, without a full stop."""
+        return "; ".join(each.rstrip(".") for each in self.missing[:2]) or self._tried()
 
     def rows(self) -> list[dict[str, str]]:
         """A row for each finding, the worst first; those that fit are counted in one."""
@@ -69,7 +76,8 @@ class PairResult:
         counts = self.counts
         return (
             f"{counts.get('queries', 0)} recorded queries were prepared ({counts.get('undecided', 0)} undecided), and "
-            f"{counts.get('statements', 0)} statements of {counts.get('requests', 0)} real requests were replayed"
+            f"{counts.get('statements', 0)} statements of {counts.get('requests', 0)} real requests were replayed, "
+            f"{counts.get('met', 0)} of which met rows"
         )
 
 
@@ -124,9 +132,21 @@ def _verdict(
     doubts = [each for each in catalog or () if each.verdict == "unknown" and not _was_written(each, replay)]
     if doubts:
         return "unknown", tuple(f"{each}." for each in doubts)
-    if catalog is None and not replay.written:
-        return "unknown", ("No request that writes was replayed, so constraints are not tried.",)
+    if catalog is not None:
+        return "fits", ()
+    kinds = {each.kind for each in every if each.kind}
+    if undecided := sorted(kinds - {each.kind for each in every if each.verdict == "fits"} - set(replay.ran)):
+        return "unknown", (f"Nothing of {_some(undecided)} could be decided.",)
+    if not replay.met:
+        return "unknown", ("No statement met a row, so what the schema asks of rows is not tried.",)
+    if untried := sorted(kind for kind in kinds - set(replay.written) if kind.startswith(WRITES)):
+        return "unknown", (f"{_some(untried)} met no row, so what the schema asks of it is not tried.",)
     return "fits", ()
+
+
+def _some(kinds: Sequence[str]) -> str:
+    more = f" and {len(kinds) - SHOWN} more" if len(kinds) > SHOWN else ""
+    return ", ".join(kinds[:SHOWN]) + more
 
 
 def _was_written(doubt: PairFinding, replay: Replay) -> bool:

@@ -25,12 +25,14 @@ _WHEN = {
 @dataclass(frozen=True)
 class Candidate:
     """A deployment with its verdicts: on the schema of now and on the one after. `why_not` are the sentences of what
-    is incompatible, for a person."""
+    is incompatible, for a person; `now_doubt` and `after_doubt` say why a verdict is unknown."""
 
     deployment: str
     now: Verdict
     after: Verdict
     why_not: tuple[str, ...] = ()
+    now_doubt: str = ""
+    after_doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def _for_migration(running: Candidate, others: Sequence[Candidate], now: int, af
         reason = f"The running {running.deployment} fits schema {after}: it stays."
         return Pairing("alone", None, True, (reason,))
     if running.after == "unknown":
-        return Pairing("unknown", None, True, (), (_unknown(running.deployment, after),))
+        return Pairing("unknown", None, True, (), (_unknown(running.deployment, after, running.after_doubt),))
     chosen = _best([each for each in others if each.after != "incompatible"], key="after")
     if chosen is None:
         raise RollbackError(
@@ -95,7 +97,7 @@ def _for_application(running: Candidate, others: Sequence[Candidate], now: int, 
     if chosen is not None:
         if chosen.now == "fits":
             return Pairing("alone", chosen.deployment, False, (f"{chosen.deployment} fits schema {now}.",))
-        return Pairing("unknown", chosen.deployment, False, (), (_unknown(chosen.deployment, now),))
+        return Pairing("unknown", chosen.deployment, False, (), (_unknown(chosen.deployment, now, chosen.now_doubt),))
     chosen = (
         _best([each for each in others if each.after != "incompatible"], key="after") if after is not None else None
     )
@@ -114,9 +116,13 @@ def _both(running: Candidate, chosen: Candidate, now: int, after: int, why: tupl
     """Both change; the order by the pair in between."""
     order = _order(chosen.now, running.after)
     between = {"application-first": chosen.now, "migration-first": running.after}.get(order, "fits")
-    warnings = [] if chosen.after == "fits" else [_unknown(chosen.deployment, after)]
+    warnings = [] if chosen.after == "fits" else [_unknown(chosen.deployment, after, chosen.after_doubt)]
     if between == "unknown":
-        pair = (chosen.deployment, now) if order == "application-first" else (running.deployment, after)
+        pair = (
+            (chosen.deployment, now, chosen.now_doubt)
+            if order == "application-first"
+            else (running.deployment, after, running.after_doubt)
+        )
         warnings.append(_unknown(*pair, tail=" while the other one follows"))
     else:
         said = _WHEN[order].format(d=chosen.deployment, r=running.deployment, now=now, after=after)
@@ -143,5 +149,6 @@ def _best(candidates: Sequence[Candidate], *, key: Literal["now", "after"]) -> C
     return min(candidates, key=lambda each: (_RANK[each.after], _RANK[each.now]))
 
 
-def _unknown(deployment: str, version: int, tail: str = "") -> str:
-    return f"It is not known whether {deployment} works on schema {version}{tail}."
+def _unknown(deployment: str, version: int, doubt: str, tail: str = "") -> str:
+    why = f": {doubt}" if doubt else ""
+    return f"It is not known whether {deployment} works on schema {version}{tail}{why}."

@@ -20,14 +20,18 @@ INVALID_TEXT, NOT_PERMITTED, NO_FUNCTION = "22P02", "42501", "42883"
 QUOTING_CLASSES = ("22",)  # these quote the value that was refused
 SPOKEN_CLASSES = ("42", "23", "3F")  # these name objects only
 
+# A copy may come without its grants, or with those of the time when writes were frozen: no evidence of the real schema.
+NO_GRANTS = ("XX000", "the copy came without its grants, so privileges are not known")
+NO_WRITES = ("XX000", "the copy's role may write nowhere, as while writes are frozen, so privileges are not known")
+
 _INTO = {"insert": ("into",), "update": (), "delete": ("from",), "merge": ("into",), "select": ("from",)}
 _NO_TABLE = ("only", "lateral", "select", "unnest")
 
 
 @dataclass(frozen=True)
 class PairFinding:
-    """`what` was tried, `says` what came of it, `sqlstate` the server's code where it refused. `by`: of a catalog's
-    difference, the queries that it concerns."""
+    """`what` was tried, `says` what came of it, `sqlstate` the server's code where it refused. `kind`: its verb
+    and table. `by`: of a catalog's difference, the kinds of queries that it concerns."""
 
     source: Source
     verdict: Verdict
@@ -35,6 +39,7 @@ class PairFinding:
     says: str
     sqlstate: str | None = None
     by: tuple[str, ...] = ()
+    kind: str = ""
 
     def __str__(self) -> str:
         return f"{self.source.capitalize()} {self.what}: {self.says}"

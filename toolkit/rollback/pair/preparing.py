@@ -11,6 +11,8 @@ from toolkit.adapters.postgres import Connection, Database, sql
 from toolkit.rollback.pair.findings import (
     INVALID_TEXT,
     NO_FUNCTION,
+    NO_GRANTS,
+    NO_WRITES,
     NOT_PERMITTED,
     UNDEFINED,
     PairFinding,
@@ -19,7 +21,7 @@ from toolkit.rollback.pair.findings import (
     refusal_of,
 )
 from toolkit.rollback.pair.queries import RecordedQuery, single
-from toolkit.rollback.pair.standing_in import Application, as_application, holds_privileges
+from toolkit.rollback.pair.standing_in import Application, as_application, holds_privileges, may_write
 
 GENERIC_PLAN_SINCE = 160_000  # PostgreSQL 16
 FAULTS = ("42", "3F", "22")  # classes that a schema can be blamed for
@@ -35,14 +37,16 @@ def prepared(
 
 
 def _finding(query: RecordedQuery, refused: tuple[str, str] | None, also: set[str] | None) -> PairFinding:
-    what = f"{named(query.text)} (digest {query.digest[:8]}, {query.calls:,} calls)"
+    kind = named(query.text)
+    what = f"{kind} (digest {query.digest[:8]}, {query.calls:,} calls)"
     if refused is None:
-        return PairFinding("recorded query", "fits", what, "it can be prepared and planned")
+        return PairFinding("recorded query", "fits", what, "it can be prepared and planned", kind=kind)
     code, said = refused
     if also is not None and query.text in also:
         said += "; on the schema that it was built for too, so this says nothing"
-        return PairFinding("recorded query", "unknown", what, said, code)
-    return PairFinding("recorded query", _verdict(query.text, code, said, alone=also is not None), what, said, code)
+        return PairFinding("recorded query", "unknown", what, said, code, kind=kind)
+    verdict = _verdict(query.text, code, said, alone=also is not None)
+    return PairFinding("recorded query", verdict, what, said, code, kind=kind)
 
 
 def _verdict(text: str, code: str, said: str, *, alone: bool) -> Verdict:
@@ -61,13 +65,15 @@ def _refused(
 ) -> Iterator[tuple[str, tuple[str, str]]]:
     """The texts that the server refuses, each with its code and what may be told."""
     with as_application(copy, application) as conn:
-        granted = holds_privileges(conn)
+        granted, writes = holds_privileges(conn), may_write(conn)
         for query in queries:
             if single(query.text) is None:
                 yield query.text, ("42601", "it is no single statement on data")
             elif (refused := _try(conn, query.text)) is not None:
                 if refused[0] == NOT_PERMITTED and not granted:
-                    refused = ("XX000", "the copy came without its grants, so privileges are not known")
+                    refused = NO_GRANTS
+                elif refused[0] == NOT_PERMITTED and not writes:
+                    refused = NO_WRITES
                 yield query.text, refused
 
 

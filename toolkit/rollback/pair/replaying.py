@@ -9,9 +9,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from toolkit.adapters.postgres import Connection, Database, sql
-from toolkit.rollback.pair.findings import NOT_PERMITTED, PairFinding, Verdict, named, refusal_of
+from toolkit.rollback.pair.findings import (
+    NO_GRANTS,
+    NO_WRITES,
+    NOT_PERMITTED,
+    PairFinding,
+    Verdict,
+    actions,
+    named,
+    refusal_of,
+)
 from toolkit.rollback.pair.queries import single
-from toolkit.rollback.pair.standing_in import Application, as_application, holds_privileges
+from toolkit.rollback.pair.standing_in import Application, as_application, holds_privileges, may_write
 from toolkit.rollback.pair.statement_log import LoggedStatement, LoggedTransaction
 from toolkit.rollback.sql_lexer import Kind, SqlError, statements, tokens
 
@@ -24,23 +33,27 @@ FAULTS = ("42", "3F")
 
 @dataclass(frozen=True)
 class Replay:
-    """Of `transactions`, `tried` statements were run and `met` of them found rows. `written` are those that changed
-    some, by verb and table."""
+    """Of `transactions`, `tried` statements were run and `met` of them found rows. Kinds are a verb and a table: `ran`
+    are those that ran at all, `written` those that changed rows, or whose row was there already: by then the server had
+    checked all it asks of a row."""
 
     findings: tuple[PairFinding, ...]
     transactions: int
     tried: int
     met: int
     written: tuple[str, ...]
+    ran: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """Of one statement: the server's code and what may be told, or how many rows it met."""
+    """Of one statement: the server's code and what may be told, or how many rows it met. `needs_rows`: without any it
+    tells little."""
 
     code: str | None = None
     said: str = ""
     rows: int = 0
+    needs_rows: bool = True
 
 
 def replayed(copy: Database, requests: Sequence[LoggedTransaction], application: Application) -> Replay:
@@ -49,14 +62,15 @@ def replayed(copy: Database, requests: Sequence[LoggedTransaction], application:
         outcomes = _Stage(conn).play(requests)
     written = {named(statement.sql) for statement, outcome in outcomes if outcome.rows and _writes(statement.sql)}
     met = sum(outcome.rows > 0 for _, outcome in outcomes)
-    return Replay(tuple(_told(outcomes)), len(requests), len(outcomes), met, tuple(sorted(written)))
+    ran = {named(statement.sql) for statement, outcome in outcomes if outcome.code is None}
+    return Replay(tuple(_told(outcomes)), len(requests), len(outcomes), met, tuple(sorted(written)), tuple(sorted(ran)))
 
 
 class _Stage:
     """One session on the copy. A text is prepared once: what was prepared outlives every rollback to a savepoint."""
 
     def __init__(self, conn: Connection) -> None:
-        self._conn, self._granted = conn, holds_privileges(conn)
+        self._conn, self._granted, self._writes = conn, holds_privileges(conn), may_write(conn)
         self._prepared: dict[tuple[str, tuple[str, ...]], sql.Identifier] = {}
 
     def play(self, requests: Sequence[LoggedTransaction]) -> list[tuple[LoggedStatement, _Outcome]]:
@@ -75,13 +89,16 @@ class _Stage:
         try:
             with self._conn.transaction():
                 run = self._execution(statement) if on_data else _as_it_is(statement.sql)
-                return _Outcome(rows=max(self._conn.execute(run).rowcount, 0))
+                met = max(self._conn.execute(run).rowcount, 0)
+                return _Outcome(rows=met or _was_there(statement.sql), needs_rows=on_data)
         except self._conn.Error as error:
             code = error.sqlstate
             if code is None or code.startswith(("57", "08")):
                 raise
             if code == NOT_PERMITTED and not self._granted:
-                return _Outcome("XX000", "the copy came without its grants, so privileges are not known")
+                return _Outcome(*NO_GRANTS)
+            if code == NOT_PERMITTED and not self._writes:
+                return _Outcome(*NO_WRITES)
             return _Outcome(code, refusal_of(error))
 
     def _execution(self, statement: LoggedStatement) -> sql.Composed:
@@ -107,24 +124,42 @@ def _told(outcomes: Iterable[tuple[LoggedStatement, _Outcome]]) -> Iterator[Pair
     for (text, outcome), times in counts.items():
         again = f" ({times} times)" if times > 1 else ""
         if outcome.code is None:
-            said = "it ran" if outcome.rows else "it ran and met no row"
+            said = "it ran" if outcome.rows or not outcome.needs_rows else "it ran and met no row, which tells little"
         else:
             said = outcome.said + ("; a fact of the copy's rows, no evidence" if outcome.code in NO_EVIDENCE else "")
-        verdict = _verdict(outcome.code, outcome.said)
-        yield PairFinding("real request", verdict, f"{named(text)}{again}", said, outcome.code)
+        kind = named(text)
+        yield PairFinding("real request", _verdict(outcome), f"{kind}{again}", said, outcome.code, kind=kind)
 
 
-def _verdict(code: str | None, said: str) -> Verdict:
+def _verdict(outcome: _Outcome) -> Verdict:
+    code = outcome.code
     if code is None:
-        return "fits"
+        return "fits" if outcome.rows or not outcome.needs_rows else "unknown"
     wrong = code[:2] in FAULTS or code in (NOT_NULL, CHECK, *REFUSED_VALUES)
     return "incompatible" if wrong else "unknown"
 
 
-def _writes(text: str) -> bool:
-    """Whether the rows that it met are rows that it changed. Of a WITH that is not known."""
+def _was_there(text: str) -> int:
+    """1 for an INSERT of given values that leaves to others what is there already: it met that row."""
     statement = single(text)
-    return statement is not None and statement.tokens[0].is_word("insert", "update", "delete", "merge")
+    if statement is None or not statement.begins("insert"):
+        return 0
+    words = [token.text for token in statement.tokens if token.is_word("values", "select", "conflict")]
+    return int(words[:1] == ["values"] and "conflict" in words)
+
+
+def _writes(text: str) -> bool:
+    """Whether the rows that it met are rows that it changed. Not known where several parts of a WITH change some, or
+    one that is not the last."""
+    statement = single(text)
+    if statement is None or len(actions(statement)) != 1:
+        return False
+    depth = 0
+    for token in statement.tokens:
+        depth += {"(": 1, ")": -1}.get(token.text, 0) if token.kind is Kind.SYMBOL else 0
+        if depth == 0 and token.is_word("select", "insert", "update", "delete", "merge"):
+            return not token.is_word("select")
+    return False
 
 
 def _is_type(name: str) -> bool:

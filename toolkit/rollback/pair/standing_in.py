@@ -116,17 +116,27 @@ def as_application(copy: Database, application: Application) -> Iterator[Connect
 def holds_privileges(conn: Connection) -> bool:
     """Whether the role that we are now has any privilege on any table of others. False where a copy came without its
     grants: a refusal then tells nothing of the real schema."""
+    return _has(conn, "SELECT, INSERT, UPDATE")
+
+
+def may_write(conn: Connection) -> bool:
+    """Whether it may write to any. False where a copy was made while writes were frozen."""
+    return _has(conn, "INSERT, UPDATE")
+
+
+def _has(conn: Connection, privileges: str) -> bool:
     row = conn.execute(
         """
         SELECT EXISTS (
             SELECT FROM pg_class
             JOIN pg_namespace ON pg_namespace.oid = relnamespace
             WHERE relkind IN ('r', 'p', 'v') AND nspname NOT IN ('pg_catalog', 'information_schema', 'toolkit')
-              AND has_any_column_privilege(pg_class.oid, 'SELECT, INSERT, UPDATE')
+              AND has_any_column_privilege(pg_class.oid, %(privileges)s)
               AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
                               AND objid = pg_class.oid AND deptype = 'e')
         )
-        """
+        """,
+        {"privileges": privileges},
     ).fetchone()
     return row == (True,)
 
