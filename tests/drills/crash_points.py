@@ -50,8 +50,9 @@ POINTS: Mapping[str, tuple[Point, ...]] = {
         Point("writers to be ended", "in", f"{_R}.freeze.stopping:_settle"),
         Point("about to commit the proof", "commit", f"{_R}.freeze.proof:mark_proved"),
     ),
-    "verify-frozen": (Point("about to look", "in", f"{_R}.steps.verify_frozen:checks_at_rest"),),
     "release-writes": (Point("about to commit", "commit", f"{_R}.freeze.releasing:give_back"),),
+    "release-effects": (Point("about to commit", "commit", f"{_R}.steps.release_effects:release_queue"),),
+    "verify-frozen": (Point("looked", "past", f"{_R}.steps.verify_frozen:run_checks"),),
     "back-up": (
         Point("dumping", "in", f"{_R}.backup.database_dump:DatabaseDump._prove_meanwhile"),
         Point("about to be called whole", "past", f"{_R}.backup.emergency:keep_private"),

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import psycopg
 from crash_points import POINTS, Point
 
 from toolkit.adapters.systems import connect
 from toolkit.adapters.vercel import VercelClient, VercelConfig
+from toolkit.clock import wait_until
 from toolkit.drill.faults import inject
 from toolkit.drill.scenario import load_scenario
 from toolkit.drill.schema import migrate_up, release_migrations
@@ -103,14 +103,26 @@ def own_migrations(folder: str, to: int) -> Act:
     return act
 
 
-def _release_build_9(state: SandboxState) -> None:
-    own_migrations("frozen", 9)(state)
-    target = load_playbook().target("sandbox", state.environment())
-    named = (target.vercel_api_url, target.vercel_token, target.vercel_project, target.vercel_team)
-    names = ("api_url", "token", "project_id", "team_id")
-    with VercelClient(VercelConfig(**dict(zip(names, named, strict=True)))) as platform:
-        platform.create_deployment(name="churn-saver", meta={"schemaVersion": "9"}, within=30)
-    httpx.get(f"{state.service_url}/api/health/db", timeout=10)
+def release_of_build_9(folder: str) -> Act:
+    """Migrate, deploy the code that was written for it, and let it open cases: how it asks is evidence for the plan."""
+
+    def act(state: SandboxState) -> None:
+        own_migrations(folder, 9)(state)
+        target = load_playbook().target("sandbox", state.environment())
+        config = VercelConfig(
+            api_url=target.vercel_api_url,
+            token=target.vercel_token,
+            project_id=target.vercel_project,
+            team_id=target.vercel_team,
+        )
+        with VercelClient(config) as platform:
+            platform.create_deployment(name="churn-saver", meta={"schemaVersion": "9"}, within=30)
+        opened = "SELECT count(*) FROM recovery_cases WHERE failure_category IS NOT NULL AND membership_id ~ '^mem_d'"
+        with psycopg.connect(state.admin_url, autocommit=True) as conn:
+            before = conn.execute(opened).fetchone()
+            wait_until(lambda: conn.execute(opened).fetchone() != before, within=30, what="build 9 to open a case")
+
+    return act
 
 
 def _audited(state: SandboxState) -> None:
@@ -144,22 +156,29 @@ def _backed_up_then_migrated(state: SandboxState) -> None:
     own_migrations("up_again", 9)(state)
 
 
+_EFFECTS = {"release-effects": "release-effects"}
 _BY_SCHEMAS = {"restore-beside": "restore-beside by schemas", "swap-in": "swap-in by schemas"}
-_STAGES = {f"release-{stage}": "release-writes" for stage in ("webhooks", "reminders", "everything")}
-_VERIFY = {"verify-frozen": "verify-frozen"}
+_STAGES = {"verify-frozen": "verify-frozen"} | {
+    f"release-{stage}": "release-writes" for stage in ("webhooks", "reminders", "everything")
+}
 _POINT = {"point-production": "point-production"}
 _CORRUPTING = "corrupting-migration"
 _RESTORE = ("--backup-restore=newest",)
 
 TYPES = (
-    Type("1 migration", ("--migration-target=8",), _POINT | {"run-down-9": "run-down"}, "breaking-migration"),
+    Type(
+        "1 migration",
+        ("--migration-target=8",),
+        _POINT | {"run-down-9": "run-down"},
+        release_of_build_9("application_first"),
+    ),
     Type(
         "1 frozen",
         ("--migration-target=8",),
         {"freeze-writes": "freeze-writes"}
         | _POINT
         | {"run-down-9": "run-down", "release-everything": "release-writes"},
-        _release_build_9,
+        release_of_build_9("frozen"),
     ),
     Type(
         "1 in parts",
@@ -168,12 +187,12 @@ TYPES = (
         own_migrations("in_parts", 10),
     ),
     Type("1 mending", ("--migration-target=8",), {"mend-9": "mend"}, "half-applied-migration"),
-    Type("2 application", ("--app-rollback=",), _POINT, "bad-deployment"),
-    Type("3 schemas", _RESTORE, _BY_SCHEMAS, _CORRUPTING, damages=True),
+    Type("2 application", ("--app-rollback=previous",), _POINT, "bad-deployment"),
+    Type("3 schemas", _RESTORE, _BY_SCHEMAS | _EFFECTS, _CORRUPTING, damages=True),
     Type(
         "3 databases",
         _RESTORE,
-        {"restore-beside": "restore-beside by databases", "swap-in": "swap-in by databases"},
+        {"restore-beside": "restore-beside by databases", "swap-in": "swap-in by databases"} | _EFFECTS,
         _CORRUPTING,
         ready=_audited_and_backed_up,
         damages=True,
@@ -181,7 +200,7 @@ TYPES = (
     Type(
         "3 reload",
         _RESTORE,
-        {"restore-beside": "restore-beside by reload", "swap-in": "swap-in by reload"},
+        {"restore-beside": "restore-beside by reload", "swap-in": "swap-in by reload"} | _EFFECTS,
         # The state table is the migration tool's own, and the schema did not change: it still says 9.
         _CORRUPTING,
         ready=_audited,
@@ -191,27 +210,26 @@ TYPES = (
     Type(
         "3 and up again",
         _RESTORE,
-        _BY_SCHEMAS | {"migrate-up-9": "migrate-up"},
+        _BY_SCHEMAS | {"migrate-up-9": "migrate-up"} | _EFFECTS,
         own_migrations("up_again", 10),
         ready=_backed_up_then_migrated,
         damages=True,
         ends_at=9,
     ),
-    Type("3 irreversible", _RESTORE, _BY_SCHEMAS, "irreversible-migration", damages=True),
+    Type("3 irreversible", _RESTORE, _BY_SCHEMAS | _EFFECTS, "irreversible-migration", damages=True),
     Type(
         "4 breach",
         ("--full-emergency", "--breach=somebody had the owner's password"),
         {"freeze-writes": "freeze-writes", "end-sessions": "end-sessions", "back-up": "back-up"}
         | _POINT
         | {"run-down-9": "run-down"}
-        | _VERIFY
         | _STAGES,
         "full-outage",
     ),
     Type(
         "4 with a restore",
         ("--full-emergency",),
-        {"freeze-writes": "freeze-writes", "back-up": "back-up"} | _BY_SCHEMAS | _VERIFY | _STAGES,
+        {"freeze-writes": "freeze-writes", "back-up": "back-up"} | _BY_SCHEMAS | _EFFECTS | _STAGES,
         "irreversible-migration",
         damages=True,
     ),
