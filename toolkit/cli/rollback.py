@@ -215,7 +215,9 @@ def _require_values(given: dict[str, str | None]) -> None:
 
     if empty := [name for name, value in given.items() if value is not None and not value.strip()]:
         raise UsageError(
-            f"{empty[0]} is empty: is the variable unset?", state="nothing was done", next=f"give {empty[0]} a value"
+            f"{empty[0]} is empty, as of a variable that is not set",
+            state="nothing was done",
+            next=f"give {empty[0]} a value",
         )
 
 
