@@ -409,7 +409,7 @@ class TestFailing:
     def test_a_down_that_fails_leaves_nothing_and_the_error_says_so(self, rig: Rig, tmp_path: Path) -> None:
         plan = self.plan_for(rig, tmp_path, "DROP TABLE recovery_actions; DROP TABLE not_there;")
         error = refused(rig, plan, RollbackError, 'Step run-down-9 failed: .*"not_there" does not exist')
-        assert "version 9, clean" in error.state and "execute True" in error.next
+        assert "version 9, clean" in error.state and "--resume --target sandbox" in error.next
         assert rig.query("SELECT to_regclass('recovery_actions') IS NOT NULL") == [(True,)]
         assert rig.entries("step.failed") and not rig.entries("step.done", "plan.done")
 
@@ -442,6 +442,21 @@ class TestFailing:
         rig.go_live(8)
         assert run(rig, rig.plan(migration_target=8)) == ["done"]
         assert "although: the connection was lost" in rig.entries("step.done")[0].data["outcome"]
+
+    def test_what_a_lost_connection_kept_from_being_done_is_tried_once_more(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        act, lost = RunningDown.act, []
+
+        def lose_once(doing: RunningDown) -> str:
+            if not lost:
+                lost.append(doing)
+                raise DatabaseError("PostgreSQL: the connection is lost")
+            return act(doing)
+
+        monkeypatch.setattr(RunningDown, "act", lose_once)
+        assert run(rig, rig.plan(migration_target=8)) == ["done", "done"]
+        assert len(rig.entries("step.again")) == 1 and len(rig.entries("step.begun")) == 2
 
     def test_a_platform_that_fails_stops_before_the_schema_is_touched(self, rig: Rig) -> None:
         plan = rig.plan(migration_target=8)

@@ -203,6 +203,7 @@ _TELLERS: dict[str, tuple[EventKind, Teller]] = {
     "step.skipped": (_REPAIR, _step("skipped", "why")),
     "step.failed": (_REPAIR, _step("failed", "error")),
     "step.blocked": (_DIAGNOSIS, lambda data: f"a step was blocked: {fields.plain(dict(data))}"),
+    "step.again": (_DIAGNOSIS, lambda data: f"a step was tried again: {fields.plain(dict(data))}"),
     "plan.interrupted": (_KEY, lambda data: f"the plan was interrupted{_because(data, 'state')}"),
     "recovery.checked": (_DIAGNOSIS, _checked("a quick look at the recovery")),
     "database.checked": (_DIAGNOSIS, _checked("a look at how the rollback left the database")),

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, TypeVar, overload
 
 from toolkit.adapters.systems import Systems
 from toolkit.clock import utc_now
-from toolkit.errors import DatabaseError, RollbackError, ToolkitError, UnverifiedError, UsageError
+from toolkit.errors import DatabaseError, RollbackError, ToolkitError, UnverifiedError, UsageError, WrongServerError
 from toolkit.incident import Incident
 from toolkit.rollback.backup import require_backup
 from toolkit.rollback.begun import DONE, MADE, STEP_BEGUN, STEP_DONE, Progress, latest_progress
@@ -31,6 +31,9 @@ from toolkit.rollback.steps import Doing, Surroundings, doing_of
 from toolkit.rollback.steps.doing import NO_FENCE, Advance, Fence, no_advance
 
 INSIST_S, INSIST_EVERY_S = 15.0, 0.25
+LOST = ("08", "57P0")  # SQLSTATEs of a connection or a server that is gone
+
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -277,19 +280,26 @@ class _Run:
                 raise
 
     def _act(self, step: Step, doing: Doing) -> str:
-        """Do it and see that it is done. An error after an effect that holds all the same is told, not raised."""
-        try:
-            outcome = doing.act()
-            failure: ToolkitError | None = None
-        except ToolkitError as error:
-            outcome, failure = f"done, although: {error.what}", error
-        try:
-            standing = doing.look()
-        except ToolkitError as error:
-            raise self._failed(step, doing, failure or error) from (failure or error)
-        if not standing.done:
-            raise self._failed(step, doing, failure or RollbackError(f"It ran, but {standing.evidence}"))
-        return outcome
+        """Do it and see that it is done. An error after an effect that holds all the same is told, not raised; what a
+        lost connection kept from being done is tried once more."""
+        for last in (False, True):
+            try:
+                outcome = doing.act()
+                failure: ToolkitError | None = None
+            except ToolkitError as error:
+                outcome, failure = f"done, although: {error.what}", error
+            try:
+                standing = _insist(doing.look, leave=False) if _lost(failure) else doing.look()
+            except ToolkitError as error:
+                raise self._failed(step, doing, failure or error) from (failure or error)
+            if standing.done:
+                return outcome
+            failure = failure or RollbackError(f"It ran, but {standing.evidence}")
+            if last or not _lost(failure):
+                raise self._failed(step, doing, failure)
+            self._tell_on_the_way("step.again", {"error": failure.what})
+            self._require_ours()
+        raise AssertionError("the last try returns or raises")
 
     def _failed(self, step: Step, doing: Doing, error: ToolkitError) -> ToolkitError:
         """Journal the failure; the error to raise, with the state and the next command."""
@@ -346,7 +356,22 @@ class _Run:
         return RunResult(self.plan, command is None, steps, utc_now(), seconds, command)
 
 
-def _insist(do: Callable[[], None], *, leave: bool = True) -> None:
+def _lost(error: ToolkitError | None) -> bool:
+    """Whether it was the connection that failed, and not what was asked over it."""
+    if not isinstance(error, DatabaseError) or isinstance(error, WrongServerError):
+        return False
+    return error.sqlstate is None or error.sqlstate.startswith(LOST)
+
+
+@overload
+def _insist(do: Callable[[], Done], *, leave: Literal[False]) -> Done: ...
+
+
+@overload
+def _insist(do: Callable[[], Done]) -> Done | None: ...
+
+
+def _insist(do: Callable[[], Done], *, leave: bool = True) -> Done | None:
     """Try again for a while where the database does not answer, as after a restart; then leave it, or raise: the lease
     of a dead process is taken over, and a plan that was finished is found to be so when it is gone on with."""
     deadline = time.monotonic() + INSIST_S
@@ -356,7 +381,7 @@ def _insist(do: Callable[[], None], *, leave: bool = True) -> None:
         except DatabaseError:
             if time.monotonic() >= deadline:
                 if leave:
-                    return
+                    return None
                 raise
             time.sleep(INSIST_EVERY_S)
 
