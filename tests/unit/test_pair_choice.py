@@ -130,7 +130,7 @@ class TestPlans:
         widened = Pairing("migration-first", "dpl_8", True, ("dpl_8 does not work on schema 9.",))
         with pytest.raises(RollbackError, match="dpl_8 does not work on schema 9") as raised:
             plan_application_rollback(situation(), pairing=widened)
-        assert "--app-rollback=dpl_8" in str(raised.value.next)
+        assert "--deployment=dpl_8" in str(raised.value.next)
 
     @pytest.mark.parametrize(
         ("substate", "why"), [("PROMOTED", "plan excludes it"), ("STAGED", "never was live; it can be promoted")]
