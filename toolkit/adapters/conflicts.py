@@ -62,9 +62,9 @@ def count_undecided(conn: Connection) -> Counter[tuple[str, str]]:
     return Counter({(str(table), str(reason)): int(count) for table, reason, count in rows})
 
 
-def settle(conn: Connection, mark: str, why: str, *, table: str | None = None) -> int:
+def settle(conn: Connection, mark: str, why: str, *, table: str | None = None, but: str | None = None) -> int:
     """Say of a restore's conflicts, of one table or of all, that somebody has looked at them, and what came of it; how
-    many."""
+    many. `but`: reasons that begin so are left."""
     if not _there(conn):
         return 0
     return conn.execute(
@@ -72,8 +72,9 @@ def settle(conn: Connection, mark: str, why: str, *, table: str | None = None) -
         UPDATE toolkit.conflict
         SET settled = %(why)s, settled_at = now()
         WHERE mark = %(mark)s AND settled IS NULL AND (%(table)s::text IS NULL OR table_name = %(table)s)
+          AND (%(but)s::text IS NULL OR NOT starts_with(reason, %(but)s))
         """,
-        {"mark": mark, "why": why, "table": table},
+        {"mark": mark, "why": why, "table": table, "but": but},
     ).rowcount
 
 

@@ -27,6 +27,7 @@ from toolkit.rollback.restore.names import mark_of
 from toolkit.rollback.restore.putting_back import put_back, swap_to_undo
 from toolkit.rollback.restore_file import damage_to_confirm, read_restore_file
 from toolkit.rollback.restoring import restore_plan
+from toolkit.rollback.settling import settle_conflicts
 from toolkit.rollback.situation import Releases, Situation
 from toolkit.rollback.steps import doing_of
 from toolkit.server import PostgresServer
@@ -188,6 +189,17 @@ def test_conflicts_are_listed_and_settled_with_a_reason(
     assert code == 3 and told["undecided"] == [
         {"mark": "m", "table": "events", "key": "id=1", "column": "", "reason": "older"}
     ]
+    assert "1 older" in settle_conflicts(rig.systems, rig.incident, "", actor="t")
+    with rig.systems.database.writing() as conn:
+        conn.execute(
+            "INSERT INTO toolkit.conflict (mark, table_name, key, reason) VALUES ('n', 'e', '{}', 'refused: x')"
+        )
+        conn.execute("INSERT INTO toolkit.conflict (mark, table_name, key, reason) VALUES ('n', 'e', '[]', 'older')")
+        conn.execute("UPDATE toolkit.conflict SET settled = 'before' WHERE mark = 'm'")
+    assert "1 refused rows are not" in settle_conflicts(rig.systems, rig.incident, "it may stay", actor="t")
+    with rig.systems.database.writing() as conn:
+        conn.execute("DELETE FROM toolkit.conflict WHERE mark = 'n'")
+        conn.execute("UPDATE toolkit.conflict SET settled = NULL")
     assert toolkit("restore", "settle", "m", "looked at")[1]["executed"] is False
     assert toolkit("restore", "settle", "m", "looked at", execute=True)[1] == {"executed": True, "settled": 1}
     assert toolkit("restore", "conflicts")[0] == 0
