@@ -12,12 +12,17 @@ import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
+from toolkit.drill.faults import inject
+from toolkit.drill.hands_on import begin_drill
 from toolkit.drill.line import Drill
-from toolkit.drill.scenario import load_scenario
+from toolkit.drill.sandbox import Sandbox
+from toolkit.drill.state import SandboxOptions
 from toolkit.errors import UsageError
+from toolkit.incident import Incident, State
 from toolkit.notebook.kernels import cool_down
 from toolkit.notebook.parameters import injected_and_declared
 from toolkit.notebook.run import NOTEBOOKS, check_parameters
+from toolkit.playbook import Severity
 
 ALL = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
 LINE = ("01_assess", "02_stabilize", "03_rollback", "04_verify", "05_postmortem")
@@ -98,10 +103,9 @@ def test_a_notebook_that_fails_keeps_its_output_and_says_one_paragraph(tmp_path:
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drill]:
     """A sandbox in which the default scenario was just detected, as the notebooks find it in an emergency."""
-    drill = Drill(load_scenario("breaking-migration"), 3, tmp_path_factory.mktemp("nbval") / "incident")
     os.chdir(NOTEBOOKS.parent)
+    drill, _ = begin_drill("breaking-migration", 3, str(tmp_path_factory.mktemp("nbval") / "incident"))
     try:
-        drill.start()
         drill.break_it()
         drill.wait_for_incident()
         yield drill
@@ -133,12 +137,45 @@ def test_nbval_compares_the_line_against_a_broken_sandbox(broken: Drill, tmp_pat
     assert json.loads((broken.folder / "journal.jsonl").read_text().splitlines()[-1])
 
 
-def test_the_drill_by_hand_runs_from_start_to_score(tmp_path: Path) -> None:
-    """10_drill on plain papermill, as somebody presses 'run all'."""
-    output = tmp_path / "10_drill.ipynb"
-    argv = [sys.executable, "-m", "papermill", NOTEBOOKS / "10_drill.ipynb", output, "--no-progress-bar"]
-    argv += ["-p", "folder", str(tmp_path / "drill"), "-p", "seed", "5"]
-    done = subprocess.run(argv, capture_output=True, text=True, cwd=NOTEBOOKS, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_plain_papermill_runs_the_line_to_its_end(broken: Drill, tmp_path: Path) -> None:
+    """As the README tells it. A sandbox that was mended above is broken again, and somebody declares it."""
+    assert broken.sandbox is not None
+    if broken.incident.state is State.RESOLVED:
+        inject(broken.scenario, broken.sandbox.state)
+    incident = Incident(tmp_path / "declared")
+    incident.folder.mkdir()
+    incident.open(Severity.P1, ["webhooks fail"], actor="tester")
+    environment = dict(os.environ) | broken.sandbox.state.environment()
+    for name in LINE:
+        output = tmp_path / f"{name}.ipynb"
+        given = {"incident": str(incident.folder)} | ({} if name == "05_postmortem" else {"target": "sandbox"})
+        run_plainly(name, output, given | ({"execute": "True"} if name in ACTING else {}), environment)
+    assert incident.state is State.RESOLVED
+    assert (incident.folder / "postmortem.html").exists()
+
+
+def run_plainly(name: str, output: Path, given: dict[str, str], environment: dict[str, str]) -> None:
+    """papermill as it is installed, with its own kernels."""
+    argv = [sys.executable, "-m", "papermill", f"{name}.ipynb", str(output), "--no-progress-bar"]
+    argv += [word for parameter in given.items() for word in ("-p", *parameter)]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=NOTEBOOKS, env=environment, check=False)
+    assert done.returncode == 0, f"{name}: {done.stderr[-3000:]}"
+
+
+def test_the_drill_by_hand_uses_a_running_sandbox_and_leaves_it(tmp_path: Path) -> None:
+    """10_drill on plain papermill, as somebody presses 'run all' after `toolkit sandbox start`, with a decision."""
+    name, output = f"test-{os.getpid()}-hand", tmp_path / "10_drill.ipynb"
+    why = "a rollback to 8 was agreed"
+    given = {"sandbox": name, "migration_target": "8", "why": why}
+    with Sandbox.start(name, SandboxOptions(evidence=tmp_path / "drill", seed=5), attached=True) as sandbox:
+        run_plainly("10_drill", output, given, dict(os.environ))
+        assert sandbox.state.alive()
+        with pytest.raises(UsageError, match="there was an incident or a drill already"):
+            begin_drill("breaking-migration", 1, sandbox=name)
+    with pytest.raises(UsageError, match="is running"):
+        begin_drill("breaking-migration", 1, sandbox=name)
     printed = [out.text for cell in code_cells(output) for out in cell.outputs if out.output_type == "stream"]
     assert "passed\n" in printed
+    decided = Incident.at(tmp_path / "drill").latest("decision.made")
+    assert decided is not None
+    assert (decided.data["what"], decided.data["why"]) == ("roll back by migration_target = 8", why)
