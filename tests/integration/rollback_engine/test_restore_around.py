@@ -16,8 +16,9 @@ from restore_rig import IMPATIENT, PATIENT, RestoreRig, damage_settings
 
 from toolkit.errors import DatabaseError, RollbackError
 from toolkit.rollback.damage import Damage
+from toolkit.rollback.merge.conflicts import prepare
 from toolkit.rollback.plan import Plan, ReleaseEffects, Step, Way
-from toolkit.rollback.restore import swap_databases, swap_schemas
+from toolkit.rollback.restore import own_schema, swap_databases, swap_schemas
 from toolkit.rollback.restore.names import damaged_name
 from toolkit.rollback.restore.survey import survey_schemas
 from toolkit.rollback.restore.ways import ChosenWay, choose_way
@@ -414,3 +415,27 @@ def test_what_changes_after_the_first_merge_of_databases_is_caught_up(
     tables = rig.query("SELECT told -> 'merged' -> 'tables' FROM toolkit.swap")[0][0]
     merged = {each["table"]: (each["compared"], each["inserted"], each["deleted"]) for each in tables}
     assert (merged["public.pets"], merged["public.events"]) == (("since", 2, 2), ("since", 0, 0))
+
+
+def test_what_a_swap_that_died_has_listed_is_listed_by_the_next(rig: RestoreRig, monkeypatch: MonkeyPatch) -> None:
+    """The first merge left the live value in the copy, so the second finds no difference any more."""
+    listing = "SELECT mark, table_name, reason, settled FROM toolkit.conflict ORDER BY table_name"
+    rig.query("UPDATE creator_settings SET incentive_days = 77 WHERE ctid = (SELECT min(ctid) FROM creator_settings)")
+    rig.query("SET ROLE toolkit; CREATE SCHEMA IF NOT EXISTS toolkit")
+    with rig.systems.database.writing() as conn:
+        prepare(conn)
+    rig.query("INSERT INTO toolkit.conflict VALUES ('INC-0', 'public.another', '{}', '', 'older')")
+    rig.beside("databases").act()
+    for where, died in ((swap_databases, "count_rows"), (own_schema, "list_again")):
+        with monkeypatch.context() as dying:
+            dying.setattr(where, died, lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                rig.swap("databases").act()
+        rig.query("UPDATE toolkit.conflict SET settled = 'looked at' WHERE mark = 'INC-0'")
+    rig.swap("databases").act()
+    assert rig.query(listing) == [
+        ("INC-0", "public.another", "older", "looked at"),
+        (rig.incident.id, "public.creator_settings", "written-after", None),
+    ]
+    assert rig.query("SELECT count(*) FROM creator_settings WHERE incentive_days = 77") == [(1,)]
+    assert rig.query("SELECT to_regnamespace('toolkit_listed')") == [(None,)]

@@ -65,3 +65,34 @@ def list_conflicts(conn: Connection, mark: str, table: str, found: sql.Composabl
         SET reason = excluded.reason, at = now(), settled = NULL, settled_at = NULL
     """).format(mark=sql.Literal(mark), table=sql.Literal(table), found=found)
     return conn.execute(statement).rowcount
+
+
+def keep_listed(conn: Connection) -> None:
+    """Put the list where it stays when the schema `toolkit` is dropped. Nothing where there is none, or one is kept."""
+    row = conn.execute(
+        """
+        SELECT to_regclass('toolkit.conflict') IS NOT NULL AND to_regclass('toolkit_listed.conflict') IS NULL
+        """
+    ).fetchone()
+    if row == (True,):
+        conn.execute("CREATE SCHEMA IF NOT EXISTS toolkit_listed")
+        conn.execute("ALTER TABLE toolkit.conflict SET SCHEMA toolkit_listed")
+
+
+def list_again(conn: Connection) -> None:
+    """List what was kept, and keep it no more. What is listed already holds, but for what was found again since."""
+    if conn.execute("SELECT to_regclass('toolkit_listed.conflict')").fetchone() == (None,):
+        return
+    prepare(conn)
+    conn.execute(
+        """
+        INSERT INTO toolkit.conflict AS listed
+            (mark, table_name, key, column_name, reason, at, settled, settled_at)
+        SELECT mark, table_name, key, column_name, reason, at, settled, settled_at
+        FROM toolkit_listed.conflict
+        ON CONFLICT (mark, table_name, key, column_name) DO UPDATE
+        SET reason = excluded.reason, at = excluded.at, settled = excluded.settled, settled_at = excluded.settled_at
+        WHERE excluded.at > listed.at
+        """
+    )
+    conn.execute("DROP SCHEMA toolkit_listed CASCADE")

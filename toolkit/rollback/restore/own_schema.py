@@ -1,6 +1,8 @@
 """What the toolkit keeps on the target (lease, stable points, freeze), carried from one database into another.
 
-Its tables first, while everybody is at work; its rows once more, when nobody writes any.
+Its tables first, while everybody is at work; its rows once more, when nobody writes any. What a merge has listed in the
+copy stays listed when the tables are carried over again: the rows are in the copy by then, and no later merge would
+find a difference to list.
 """
 
 import shutil
@@ -11,6 +13,7 @@ from pathlib import Path
 from toolkit.adapters.pgtools import PgTools
 from toolkit.adapters.postgres import Connection, Database, sql
 from toolkit.playbook import pg_bindir
+from toolkit.rollback.merge.conflicts import keep_listed, list_again
 from toolkit.rollback.relations import relations
 from toolkit.rollback.restore.catalog import snapshot_of
 
@@ -22,6 +25,7 @@ def carry_toolkit(live: Database, copy: Database, folder: Path) -> None:
     """The tables of the schema `toolkit` as they are now; their rows follow once more when nobody writes any."""
     tools = PgTools.found(pg_bindir())
     with copy.writing() as conn:
+        keep_listed(conn)
         conn.execute("DROP SCHEMA IF EXISTS toolkit CASCADE")
     home = Path(tempfile.mkdtemp(prefix=".restoring-", dir=folder))
     try:
@@ -41,6 +45,8 @@ def carry_toolkit(live: Database, copy: Database, folder: Path) -> None:
         tools.restore(copy, home / "toolkit", jobs=1, exit_on_error=True)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+    with copy.writing() as conn:
+        list_again(conn)
 
 
 def copy_toolkit(there: Connection, here: Connection, *, but: Collection[str] = ()) -> None:
