@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from toolkit.adapters.postgres import ServerIdentity, StablePoint
 from toolkit.adapters.vercel import Deployment
 from toolkit.errors import RollbackError, UsageError
+from toolkit.rollback.backup.left_out import Extension
 from toolkit.rollback.backup.verified import Level
 from toolkit.rollback.damage import Damage
 from toolkit.rollback.plan import Plan, RestoreBeside, SwapIn
@@ -25,7 +26,7 @@ from toolkit.rollback.situation import Releases, Situation
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 SERVER = ServerIdentity("7", "churn", "127.0.0.1", 5432, "18.6")
-PUBLIC = SchemaSurvey("public", "churn_owner", True, 0, (), 0)
+PUBLIC = SchemaSurvey("public", "churn_owner", True, 0, 0)
 PLAIN = Survey((PUBLIC,), (), (), (), True, True, True, True, 0, 0)
 VIEW = Hanging("a view", "audit", "audit.seen", "public")
 
@@ -86,6 +87,7 @@ class TestWay:
             (replace(PLAIN, hanging=(VIEW,), others=("auth",)), "manages auth"),
             (replace(PLAIN, hanging=(VIEW,), may_create_database=False), "CREATEDB"),
             (replace(PLAIN, hanging=(VIEW,), slots=1), "replication slots"),
+            (replace(PLAIN, hanging=(VIEW,), extensions=(Extension("postgis", "3", "public", True),)), "postgis"),
             (replace(PLAIN, hanging=(VIEW,), superusers=1), "superuser"),
         ],
     )
@@ -93,6 +95,18 @@ class TestWay:
         chosen = choose_way(survey, ["public"])
         assert chosen.way == "reload"
         assert any(why in reason for reason in chosen.reasons)
+
+    def test_an_extension_that_only_the_source_holds_must_be_ours_to_create(self) -> None:
+        survey = replace(PLAIN, hanging=(VIEW,), creatable=frozenset({"citext"}))
+        assert choose_way(survey, ["public"], extensions=["citext"]).way == "databases"
+        refused = choose_way(survey, ["public"], extensions=["citext", "file_fdw"])
+        assert (refused.way, any("extension file_fdw" in reason for reason in refused.reasons)) == ("reload", True)
+
+    def test_an_extension_that_nothing_needs_is_told_beforehand(self) -> None:
+        statements = Extension("pg_stat_statements", "1.12", "public", False)
+        chosen = choose_way(replace(PLAIN, hanging=(VIEW,), extensions=(statements,)), ["public"])
+        assert chosen.way == "databases"
+        assert any("A superuser must create extension pg_stat_statements" in each for each in chosen.warnings)
 
     def test_a_schema_that_the_platform_manages_is_reloaded(self) -> None:
         survey = replace(PLAIN, schemas=(replace(PUBLIC, name="auth"),), may_create_database=False)

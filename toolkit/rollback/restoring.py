@@ -76,7 +76,7 @@ def restore_plan(
     plan = plan_restore(
         situation,
         chosen,
-        choose_way(survey, chosen.schemas or schemas, wanted=wish.way),
+        choose_way(survey, chosen.schemas or schemas, extensions=chosen.extensions, wanted=wish.way),
         damage,
         incident=incident.id,
         damaged=damaged,

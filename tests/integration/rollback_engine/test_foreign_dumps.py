@@ -73,6 +73,7 @@ def test_each_form_is_known_and_described(dumps: Path, name: str) -> None:
     assert found.form is FORMS.get(name.partition("-")[0].partition(".")[0], Form.PLAIN)
     assert set(found.tables) >= TABLES and set(found.with_rows) >= TABLES
     assert {"public", "pgboss"} <= set(found.schemas)
+    assert found.extensions == ("pg_stat_statements",)
     assert found.server_version and found.server_version.startswith("18.")
     assert found.dump_version and found.dump_version.startswith("18.")
     if found.form in (Form.CUSTOM, Form.TAR, Form.DIRECTORY):

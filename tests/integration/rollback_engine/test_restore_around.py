@@ -20,6 +20,7 @@ from toolkit.rollback.merge.conflicts import prepare
 from toolkit.rollback.plan import Plan, ReleaseEffects, Step, Way
 from toolkit.rollback.restore import own_schema, swap_databases, swap_schemas
 from toolkit.rollback.restore.names import damaged_name
+from toolkit.rollback.restore.sources import named_source
 from toolkit.rollback.restore.survey import survey_schemas
 from toolkit.rollback.restore.ways import ChosenWay, choose_way
 from toolkit.rollback.steps import Doing, doing_of
@@ -126,6 +127,25 @@ class TestOtherSchemas:
                 rig.swap("databases").act()
             conn.execute("SELECT 1")
         assert rig.query(RIGHT) != [(0,)]
+
+
+def test_by_database_comes_no_dump_whose_extensions_we_may_not_create(rig: RestoreRig) -> None:
+    """It would fail at the restore beside, though rows can be put back in place."""
+    rig.query(AUDIT)
+    rig.query("CREATE EXTENSION citext; CREATE EXTENSION pageinspect")
+    assert way_of(rig).way == "databases"
+    with rig.systems.database.reading() as conn:
+        survey = survey_schemas(conn, SCHEMAS)
+    dump = rig.incident.folder / "whole.dump"
+    program = rig.database.server.binaries.program("pg_dump")
+    subprocess.run([program, "-Fc", "-N", "toolkit", "-f", dump, rig.database.admin_url], check=True)
+    source = named_source(dump, None)
+    chosen = choose_way(survey, source.schemas, extensions=source.extensions)
+    assert set(source.extensions) == {"citext", "pageinspect"}
+    assert (chosen.way, [each for each in chosen.reasons if "extension pageinspect" in each]) == (
+        "reload",
+        ["Not by renaming databases: another database needs what our role may not create: extension pageinspect."],
+    )
 
 
 class TestDragged:

@@ -53,6 +53,7 @@ def describe_archive(path: Path, form: Form, tools: PgTools) -> ForeignDump:
         tables=tables,
         with_rows=with_rows,
         reasons=tuple(reasons),
+        extensions=tuple(name for _, name in _named(contents, "EXTENSION ")),
     )
 
 

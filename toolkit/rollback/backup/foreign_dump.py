@@ -36,6 +36,7 @@ class ForeignDump:
     tables: tuple[tuple[str, str], ...]
     with_rows: tuple[tuple[str, str], ...]
     reasons: tuple[str, ...]
+    extensions: tuple[str, ...] = ()
 
     @property
     def usable(self) -> bool:

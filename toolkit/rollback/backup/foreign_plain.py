@@ -36,6 +36,7 @@ class _Plain:
         self.tables: dict[tuple[str, str], None] = {}
         self.with_rows: dict[tuple[str, str], None] = {}
         self.schemas: dict[str, None] = {}
+        self.extensions: dict[str, None] = {}
         self.begun = self.ended = self.cluster = self.connects = self.of_another_database = False
         self.in_rows = False
 
@@ -77,6 +78,8 @@ class _Plain:
             self.with_rows[schema, name] = None
         elif entry["type"] == b"SCHEMA":
             self.schemas[name] = None
+        elif entry["type"] == b"EXTENSION":
+            self.extensions[name] = None
 
     def reasons(self, torn: str) -> Iterator[str]:
         if self.of_another_database:
@@ -116,6 +119,7 @@ def describe_plain(path: Path, packed: bool) -> ForeignDump:
         tables=tuple(told.tables),
         with_rows=tuple(told.with_rows),
         reasons=tuple(told.reasons(reading.torn)),
+        extensions=tuple(told.extensions),
     )
 
 

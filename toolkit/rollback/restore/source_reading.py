@@ -26,7 +26,8 @@ class Source:
     """One backup or dump. `taken_at` is UTC, None where it does not say. `version`: the migration that it held.
 
     `sha256` is that of the manifest for ours, of the file for others, of all files for a foreign directory.
-    `schemas` are () where only restoring it tells. `server` and `manifest` are of ours only.
+    `schemas` are () where only restoring it tells; `extensions` are those without which it cannot be restored.
+    `manifest` is of ours only.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Source:
     schemas: tuple[str, ...] = ()
     version: int | None = None
     manifest: Manifest | None = None
+    extensions: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -54,7 +56,8 @@ def read_source(path: Path) -> Source:
     if path.is_dir() and (path / MANIFEST_FILE).exists():
         manifest, digest = read_manifest(path)
         own = tuple(name for name in manifest.schemas if name != "toolkit")
-        return Source(path, "ours", digest, manifest.created_at, own, _version(path), manifest)
+        needed = tuple(each.name for each in manifest.extensions if each.needed)
+        return Source(path, "ours", digest, manifest.created_at, own, _version(path), manifest, needed)
     kind = _foreign_kind(path)
     return Source(path, kind, digest_of(path), None)
 

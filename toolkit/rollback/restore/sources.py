@@ -139,7 +139,7 @@ def named_source(path: Path, server: ServerIdentity | None) -> Source:
         tools = PgTools.found(pg_bindir())
         dump = describe_dump(path, tools, server_major=None if server is None else major_of(server.version))
         require_usable(dump)
-        return replace(source, taken_at=dump.made_at, schemas=dump.schemas)
+        return replace(source, taken_at=dump.made_at, schemas=dump.schemas, extensions=dump.extensions)
     if wrong := _wrong_with(source, server):
         raise BackupError(f"{source} cannot be used: {wrong}", state="nothing was done", next="name another")
     return source

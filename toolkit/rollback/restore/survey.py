@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolkit.adapters.postgres import Connection
+from toolkit.rollback.backup.left_out import Extension, extensions
 from toolkit.rollback.restore.other_schemas import outside_schemas
 from toolkit.rollback.restore.publications import LISTS_SINCE
 from toolkit.verify.fingerprints import OWN_SCHEMA
@@ -62,8 +63,6 @@ SELECT nspname, rolname, pg_has_role(nspowner, 'USAGE'),
        (SELECT count(*) FROM pg_class
         WHERE relnamespace = n.oid AND relkind IN ('r', 'p') AND NOT pg_has_role(relowner, 'USAGE')
           AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e')),
-       (SELECT coalesce(array_agg(extname::text ORDER BY extname), '{}')
-        FROM pg_extension WHERE extnamespace = n.oid),
        (SELECT count(*) FROM pg_attribute
         JOIN pg_class ON pg_class.oid = attrelid
         JOIN pg_type ON pg_type.oid = atttypid
@@ -109,6 +108,15 @@ WHERE datname = current_database()
 """
 
 
+# those that need no superuser, or that the server trusts whoever may create something in the database with
+_CREATABLE = """
+SELECT DISTINCT e.name
+FROM pg_available_extensions AS e
+JOIN pg_available_extension_versions AS v ON v.name = e.name AND v.version = e.default_version
+WHERE NOT superuser OR trusted OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+"""
+
+
 @dataclass(frozen=True)
 class Hanging:
     """An object of another schema that depends on one of ours: `what` (a view, a foreign key, …), where, its name."""
@@ -133,7 +141,6 @@ class SchemaSurvey:
     owner: str
     ours: bool
     foreign_tables: int
-    extensions: tuple[str, ...]
     enum_columns: int
 
 
@@ -144,6 +151,7 @@ class Survey:
     `may_create_database`, `owns_database`, `may_create_schema`, `reaches_maintenance`: what our role may do.
     `publications`: by name, whether we may change them. `superusers`: sessions of theirs, which we cannot end.
     `everywhere`: those of all tables. `outside`: what belongs to the database and to none of its schemas.
+    `extensions`: the database's; `creatable`: those of the server that our role may create in a database of its own.
     """
 
     schemas: tuple[SchemaSurvey, ...]
@@ -158,6 +166,8 @@ class Survey:
     slots: int
     outside: tuple[str, ...] = ()
     everywhere: tuple[str, ...] = ()
+    extensions: tuple[Extension, ...] = ()
+    creatable: frozenset[str] = frozenset()
 
     @property
     def enum_columns(self) -> int:
@@ -185,10 +195,7 @@ def survey_schemas(conn: Connection, schemas: Sequence[str]) -> Survey:
     server = conn.execute(_SERVER).fetchone()
     assert server is not None
     return Survey(
-        schemas=tuple(
-            SchemaSurvey(row[0], row[1], row[2], row[3], tuple(row[4]), row[5])
-            for row in conn.execute(_SCHEMAS, wanted)
-        ),
+        schemas=tuple(SchemaSurvey(row[0], row[1], row[2], row[3], row[4]) for row in conn.execute(_SCHEMAS, wanted)),
         others=tuple(row[0] for row in others),
         hanging=tuple(each for each in hanging if not each.schema.startswith(("restored_", "damaged_"))),
         publications=tuple(
@@ -203,4 +210,6 @@ def survey_schemas(conn: Connection, schemas: Sequence[str]) -> Survey:
         slots=server[5],
         outside=tuple(outside_schemas(conn)),
         everywhere=tuple(name for name, _, everywhere in published if everywhere),
+        extensions=extensions(conn),
+        creatable=frozenset(row[0] for row in conn.execute(_CREATABLE).fetchall()),
     )

@@ -30,15 +30,18 @@ class ChosenWay:
     warnings: tuple[str, ...]
 
 
-def choose_way(survey: Survey, covered: Collection[str], *, wanted: Way | None = None) -> ChosenWay:
+def choose_way(
+    survey: Survey, covered: Collection[str], *, extensions: Collection[str] = (), wanted: Way | None = None
+) -> ChosenWay:
     """The first of 'schemas', 'databases', 'reload' against which nothing speaks; `wanted` says which one it must be.
 
-    `covered` are the schemas that the source holds. A way that is wanted although something speaks against it is
-    chosen all the same where it can work at all, and what speaks against it is a warning.
+    `covered` are the schemas that the source holds, `extensions` those without which it cannot be restored. A way that
+    is wanted although something speaks against it is chosen all the same where it can work at all, and what speaks
+    against it is a warning.
     """
     against: dict[Way, list[str]] = {
         "schemas": against_schemas(survey),
-        "databases": against_databases(survey),
+        "databases": against_databases(survey, extensions),
         "reload": [],
     }
     fitting: Way = next(name for name in against if not against[name])
@@ -67,7 +70,7 @@ def against_schemas(survey: Survey) -> list[str]:
     return found
 
 
-def against_databases(survey: Survey) -> list[str]:
+def against_databases(survey: Survey, extensions: Collection[str] = ()) -> list[str]:
     """Why the database cannot be replaced by another; [] where it can."""
     found = []
     if not survey.may_create_database:
@@ -76,6 +79,9 @@ def against_databases(survey: Survey) -> list[str]:
         found.append("our role does not own the database")
     if not survey.reaches_maintenance:
         found.append("our role may not connect to the maintenance database")
+    needed = {*extensions, *(each.name for each in survey.extensions if each.needed)}
+    if beyond := sorted(needed - survey.creatable):
+        found.append(f"another database needs what our role may not create: extension {', '.join(beyond[:_TOLD])}")
     if managed := [name for name in survey.others if name in MANAGED]:
         found.append(f"the platform manages {', '.join(managed[:_TOLD])} in it")
     if survey.outside:
@@ -111,12 +117,12 @@ def _warnings(way: Way, survey: Survey, covered: Collection[str]) -> list[str]:
             )
         return [*copied, *found]
     if way == "databases":
-        extensions = sorted({name for each in survey.schemas for name in each.extensions})
-        told = f" Extensions must be creatable by our role: {', '.join(extensions)}." if extensions else ""
         found = [
             "Every connection is ended once, and nobody can connect while what changed meanwhile is caught up: each "
-            f"row is looked at where it lies, and tables without a key are copied whole.{told}"
+            "row is looked at where it lies, and tables without a key are copied whole."
         ]
+        if beyond := [each.name for each in survey.extensions if each.name not in survey.creatable]:
+            found.append(f"A superuser must create extension {', '.join(beyond)} again afterwards: our role may not.")
         if others := [name for name in survey.others if name not in covered]:
             found.append(f"The source does not hold {', '.join(others[:_TOLD])}: they come from the live database.")
         return found
