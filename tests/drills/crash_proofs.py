@@ -180,7 +180,7 @@ def look_at_end(cell: Cell, sandbox: Sandbox, incident: Incident, before: Known)
     wrong += before.wrong_values(now, _conflicts(sandbox))
     wrong += [] if now.logins == before.logins else ["not everybody may log in who could"]
     with psycopg.connect(sandbox.state.admin_url) as conn:
-        wrong += [*_at_rest(cell, conn), *_left_over(cell, conn), *_twice(conn)]
+        wrong += [*_at_rest(cell, conn), *_left_over(conn), *_twice(conn)]
     wrong += [f"{path.name} was left" for path in incident.folder.glob(".*") if path.is_dir()]
     if (health := httpx.get(f"{sandbox.state.service_url}/api/health/db", timeout=10)).status_code != 200:
         wrong.append(f"the service answers {health.status_code}")
@@ -210,8 +210,8 @@ def _at_rest(cell: Cell, conn: "psycopg.Connection[tuple[Any, ...]]") -> Iterato
             yield from (f"{said} {row[0]}" for row in conn.execute(query.encode()).fetchall())
 
 
-def _left_over(cell: Cell, conn: "psycopg.Connection[tuple[Any, ...]]") -> Iterator[str]:
-    """Of copies; a reload keeps its own, which is not put in anything's place."""
+def _left_over(conn: "psycopg.Connection[tuple[Any, ...]]") -> Iterator[str]:
+    """Of copies, and of what was held or closed meanwhile."""
     rows = conn.execute(
         """
         SELECT nspname || ' is left' FROM pg_namespace WHERE nspname LIKE 'restored\\_%'
@@ -226,8 +226,7 @@ def _left_over(cell: Cell, conn: "psycopg.Connection[tuple[Any, ...]]") -> Itera
         SELECT datname || ' is closed' FROM pg_database WHERE NOT datallowconn AND datname <> 'template0'
         """
     ).fetchall()
-    reloads = "swap-in by reload" in cell.type.steps.values()
-    yield from (str(row[0]) for row in rows if not (reloads and str(row[0]).startswith("restored_")))
+    yield from (str(row[0]) for row in rows)
 
 
 def _twice(conn: "psycopg.Connection[tuple[Any, ...]]") -> Iterator[str]:

@@ -19,7 +19,8 @@ from toolkit.rollback.damage import Damage
 from toolkit.rollback.merge.conflicts import prepare
 from toolkit.rollback.plan import Plan, ReleaseEffects, Step, Way
 from toolkit.rollback.restore import own_schema, swap_databases, swap_schemas
-from toolkit.rollback.restore.names import damaged_name
+from toolkit.rollback.restore.discarding import discard, leftovers
+from toolkit.rollback.restore.names import damaged_name, restored_name
 from toolkit.rollback.restore.sources import named_source
 from toolkit.rollback.restore.survey import survey_schemas
 from toolkit.rollback.restore.ways import ChosenWay, choose_way
@@ -173,10 +174,25 @@ class TestDragged:
         assert rig.query(f"SELECT id, pet FROM {audit}.toys") == [(1, 201)]
         assert rig.query(f"SELECT id, toy FROM {audit}.notes") == [(1, 1)]
         assert rig.query("SELECT max(id) FROM pets") == [(6,)]
+        assert [each.kind for each in leftovers(rig.systems.database)] == ["damaged"]
         listed = {
             (table, tuple(key.values())) for table, key in rig.query("SELECT table_name, key FROM toolkit.conflict")
         }
         assert listed == {("public.pets", ("201",)), ("audit.toys", ("1",)), ("audit.notes", ("1",))}
+
+
+def test_who_is_in_the_way_of_dropping_the_copy_of_a_reload_keeps_no_row_from_coming_back(rig: RestoreRig) -> None:
+    rig.query("SET ROLE churn_owner; CREATE SCHEMA audit; CREATE TABLE audit.busy (id int PRIMARY KEY)")
+    rig.beside("reload").act()
+    copy = restored_name(rig.mark, "public")
+    rig.query(f"ALTER TABLE {copy}.loose ADD COLUMN busy int REFERENCES audit.busy")
+    with psycopg.connect(rig.database.admin_url) as report:
+        report.execute("SELECT count(*) FROM audit.busy")
+        said = rig.swap("reload").act()
+    assert rig.query(RIGHT) == [(0,)]
+    assert f"left beside as {restored_name(rig.mark)}: " in said
+    assert [each.kind for each in leftovers(rig.systems.database)] == ["damaged", "restored"]
+    assert copy in discard(rig.systems.database, rig.mark)
 
 
 class TestRights:

@@ -406,7 +406,7 @@ def test_killed_there_and_run_again(rig: RestoreRig, way: Way, point: str) -> No
     assert difference(before, signature(rig)) == []
     assert rig.query("SELECT state FROM toolkit.swap") == [("done",)]
     assert rig.query("SELECT count(*), count(DISTINCT whop_event_id) FROM events")[0][0] >= len(clients.inserted)
-    if way == "schemas":
-        assert (schemas(rig, "restored_"), len(schemas(rig, "damaged_"))) == ([], 2)
+    assert schemas(rig, "restored_") == []
+    assert way != "schemas" or len(schemas(rig, "damaged_")) == 2
     assert not list(rig.incident.folder.glob(".restoring-*"))
     assert restored_name(rig.mark) not in [row[0] for row in rig.query("SELECT datname FROM pg_database")]

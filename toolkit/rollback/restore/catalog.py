@@ -76,8 +76,13 @@ def drop_schemas(database: Database, prefix: str, *, guard: Callable[[Connection
     """Drop the schemas of a copy, with all that is in them and nothing that hangs on them from outside."""
     with database.writing() as conn:
         guard(conn)
-        found = schemas_named(conn, prefix)
-        if found:
-            names = sql.SQL(", ").join(map(sql.Identifier, found))
-            conn.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(names))
+        return drop_named(conn, prefix)
+
+
+def drop_named(conn: Connection, prefix: str) -> list[str]:
+    """The same, in the caller's transaction."""
+    found = schemas_named(conn, prefix)
+    if found:
+        names = sql.SQL(", ").join(map(sql.Identifier, found))
+        conn.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(names))
     return found

@@ -3,7 +3,8 @@
 In one transaction: what was acknowledged since goes from the live tables into the copy beside (the merge), the live
 rows of the damaged tables are kept aside, and then the live tables are made equal to the copy by key: surplus rows go,
 others are changed, missing ones come. Rows of other tables that a foreign key would take along with the surplus are
-kept aside too, and listed. Nothing else of a table changes: rights, triggers, keys of other schemas stay.
+kept aside too, and listed. Nothing else of a table changes: rights, triggers, keys of other schemas stay. The copy is
+in nobody's place, so it goes in the same transaction.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,11 +13,12 @@ from dataclasses import dataclass
 
 from toolkit.adapters.postgres import Connection, sql
 from toolkit.adapters.readings import split_name
-from toolkit.errors import RollbackError
+from toolkit.errors import DatabaseError, RollbackError
 from toolkit.rollback.merge import hold_effects
 from toolkit.rollback.merge.applying import identify, identify_no_more, unidentified
 from toolkit.rollback.plan import SwapIn
 from toolkit.rollback.relations import relations
+from toolkit.rollback.restore.catalog import drop_named
 from toolkit.rollback.restore.dragged import acting_keys, keep_dragged, lock_dragged, require_keyed
 from toolkit.rollback.restore.names import damaged_name, restored_name
 from toolkit.rollback.restore.records import Restored, Swapped, keep_swap
@@ -65,9 +67,21 @@ def reload_tables(conn: Connection, around: Surroundings, action: SwapIn, restor
     reloaded = [f"{table.schema}.{table.name}" for table in tables]
     told: dict[str, object] = {"merged": merged.to_json(), "reloaded": reloaded, "dragged": dragged}
     told["held_jobs"] = hold_effects(conn, around.plan.held_queue)
+    told["copy_left"] = _drop_copy(conn, around, restored.mark)
     swapped = Swapped(restored.mark, restored.source, "reload", "done", restored.schemas, {}, told)
     keep_swap(conn, swapped)
     return swapped
+
+
+def _drop_copy(conn: Connection, around: Surroundings, mark: str) -> str:
+    """Drop the copy; why it stays, or ''. A key of it to another schema's table needs that table's lock, and who holds
+    that is no reason to put no row back."""
+    try:
+        with around.systems.database.question(conn):
+            drop_named(conn, restored_name(mark))
+    except DatabaseError as error:
+        return error.what
+    return ""
 
 
 def _damaged(action: SwapIn, restored: Restored, conn: Connection) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from toolkit.rollback.locks_taken import locks_told
 from toolkit.rollback.merge import release_queue
 from toolkit.rollback.plan import SwapIn
 from toolkit.rollback.restore.catalog import holders_of
-from toolkit.rollback.restore.names import damaged_name, mark_of
+from toolkit.rollback.restore.names import damaged_name, mark_of, restored_name
 from toolkit.rollback.restore.records import Restored, Swapped, prepare, read_restored, read_swap
 from toolkit.rollback.restore.reload import reload_tables
 from toolkit.rollback.restore.swap_databases import reopen, swap_databases
@@ -196,7 +196,10 @@ class SwappingIn(Doing):
         listed = f"; {conflicts} conflicts are listed in toolkit.conflict" if conflicts else ""
         held = swapped.told.get("held_jobs")
         waiting = "" if held is None else f"; {held:,} waiting jobs are held until they are released"
+        left = swapped.told.get("copy_left")
+        beside = f"; the copy is left beside as {restored_name(self._mark)}: {left}" if left else ""
         return (
             f"the restored copy is live; what was acknowledged since the backup was carried over, {carried:,} changes "
             f"of it under the swap's locks{listed}{waiting}; the damaged data is kept as {damaged_name(self._mark)}"
+            f"{beside}"
         )
