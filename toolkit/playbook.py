@@ -63,7 +63,10 @@ class Review(_Section):
 
 
 class Monitoring(_Section):
-    """How the monitor looks. A drill scales these; an emergency does not."""
+    """How the monitor looks. A drill scales these; an emergency does not.
+
+    `fast_enough_ms` is for a target on slower hardware than production, in place of the thresholds' own.
+    """
 
     poll_every_s: Seconds = 15
     window_s: Seconds = 120
@@ -71,6 +74,7 @@ class Monitoring(_Section):
     polls_to_raise: Annotated[int, Field(ge=1)] = 2
     polls_to_clear: Annotated[int, Field(ge=1)] = 4
     silence_s: Seconds = 900
+    fast_enough_ms: Annotated[float, Field(ge=0)] | None = None
 
 
 OPTIONAL = (
@@ -249,6 +253,11 @@ class Playbook(_Section):
         if missing := [severity.value for severity in Severity if severity not in rules]:
             raise ValueError(f"{', '.join(missing)} must be there too")
         return rules
+
+    def thresholds_on(self, target: "Target") -> Thresholds:
+        """The thresholds as they hold on a target: its own `fast_enough_ms` where it has one."""
+        own = target.monitoring.fast_enough_ms
+        return self.thresholds if own is None else self.thresholds.model_copy(update={"fast_enough_ms": own})
 
     def target(
         self,

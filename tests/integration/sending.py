@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from receiver import CRON_SECRET, WEBHOOK_SECRET
 
 from toolkit.clock import wait_until
 from toolkit.drill.ledger import reading, totals
+from toolkit.errors import ToolkitError
 from toolkit.lifeline import Lifeline, spawn
 
 
@@ -37,7 +39,12 @@ def query(path: Path, sql: str) -> list[tuple[object, ...]]:
 
 
 def wait_for_events(path: Path, count: int) -> None:
-    wait_until(lambda: path.exists() and totals(path).events >= count, within=20, what=f"{count} events")
+    def there() -> bool:
+        with suppress(ToolkitError):  # the file is there a moment before its tables
+            return totals(path).events >= count
+        return False
+
+    wait_until(there, within=60, what=f"{count} events")
 
 
 def in_trouble(event: str, seen: int) -> str:

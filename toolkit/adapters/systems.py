@@ -12,7 +12,7 @@ from toolkit.adapters.service import ServiceClient, ServiceConfig
 from toolkit.adapters.supabase import API_URL, SupabaseClient
 from toolkit.adapters.vercel import VercelClient, VercelConfig
 from toolkit.errors import PlatformError, UsageError
-from toolkit.playbook import Playbook, Target
+from toolkit.playbook import Playbook, Target, Thresholds
 
 PLATFORM = ("vercel_api_url", "vercel_token", "vercel_project", "vercel_team")
 
@@ -27,6 +27,11 @@ class Systems:
     platform: VercelClient
     service: ServiceClient
     recovery: SupabaseClient | None = None  # the platform's own, where the playbook names a project of it
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The playbook's, with what this target says of its own speed."""
+        return self.playbook.thresholds_on(self.target)
 
     @property
     def production_host(self) -> str:

@@ -54,7 +54,7 @@ class Limits:
 
     @classmethod
     def of(cls, playbook: Playbook, target: Target) -> Self:
-        limits, monitoring = playbook.thresholds, target.monitoring
+        limits, monitoring = playbook.thresholds_on(target), target.monitoring
         return cls(
             error_rate=limits.error_rate,
             degradation=limits.degradation,

@@ -116,7 +116,7 @@ def _timing(systems: Systems, path: str, expectation: Expectation) -> Callable[[
         evidence = f"median of {len(timings)}: {now:.0f} ms{_broken_down(timings)}"
         if before is None:
             return unknown(f"{evidence}; no latency was recorded to compare with")
-        allowed = allowed_ms(before, systems.playbook.thresholds)
+        allowed = allowed_ms(before, systems.thresholds)
         return judge(now <= allowed, f"{evidence}; before: {before:.0f} ms; allowed: {allowed:.0f} ms")
 
     return look

@@ -81,7 +81,7 @@ class SteadyWindow:
 
 def steady_checks(systems: Systems, expectation: Expectation, window: SteadyWindow) -> list[Check]:
     """Error rate and latency over the window against the playbook's thresholds and against the stable point."""
-    before, thresholds = expectation.baseline.steady_state, systems.playbook.thresholds
+    before, thresholds = expectation.baseline.steady_state, systems.thresholds
 
     def judged(judge_it: Callable[[Traffic, SteadyState, Thresholds], Finding]) -> Finding:
         now = window.traffic()

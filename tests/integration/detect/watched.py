@@ -14,6 +14,7 @@ from toolkit.playbook import load_playbook
 
 PLAYBOOK = load_playbook(Path(__file__).parents[3] / "playbook.toml")
 FAST = {"poll_every_s": 0.05, "window_s": 3, "min_requests": 20, "polls_to_raise": 2, "polls_to_clear": 3}
+FAST |= {"fast_enough_ms": 200}
 
 
 class Watched:

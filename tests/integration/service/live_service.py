@@ -18,7 +18,7 @@ import psycopg
 from pydantic import SecretStr
 
 from toolkit.adapters.webhook import WEBHOOK_PATH, EventType, WebhookEvent, webhook_headers
-from toolkit.clock import utc_now
+from toolkit.clock import utc_now, wait_until
 from toolkit.drill.database import ServiceDatabase
 from toolkit.lifeline import Lifeline, spawn
 
@@ -65,6 +65,15 @@ class LiveService:
         answer = self.client.post("/api/scheduler/reminders", headers=CRON)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
+
+    def line_of(self, sent: WebhookEvent) -> dict[str, Any]:
+        """What it logged of that webhook, which may be a moment after it has answered."""
+        wanted = f"req-{sent.id}"
+        return wait_until(
+            lambda: next((line for line in self.lines() if line.get("request_id") == wanted), None),
+            within=20,
+            what="the line to be logged",
+        )
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]

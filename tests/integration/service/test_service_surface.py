@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from live_service import CRON, MEMBER, Deploy, event
 
+from toolkit.clock import wait_until
 from toolkit.drill.schema import MIGRATIONS, migrate_up, seed
 
 
@@ -69,7 +70,7 @@ def test_reminders_that_the_schema_refuses_are_sent_once_it_is_healed(
         service.send(event(membership_id=f"mem_{reason}", failure_reason=reason))
     migrate_up(owner, 9)
     assert service.remind() == {"enabled": True, "booked": 4, "processed": 2, "failed": 2}
-    line = service.lines()[-1]
+    line = wait_until(lambda: next((each for each in service.lines() if each["error"]), None), within=20, what="a line")
     assert (line["status"], line["level"], line["error"]["sqlstate"]) == (200, "error", "23514")
     assert jobs(owner) == {"completed": 2, "retry": 2}
     assert service.remind()["failed"] == 0, "what was refused waits before it is tried again"

@@ -83,7 +83,7 @@ def test_a_log_line_tells_the_error_and_not_the_row(owner: psycopg.Connection, d
     service = deploy(9)
     failed = event(failure_reason="insufficient_funds")
     service.send(failed)
-    line = service.lines()[-1]
+    line = service.line_of(failed)
     assert line["at"].endswith("Z") and line["ms"] > 0
     assert {name: line[name] for name in line if name not in ("at", "ms", "error")} == {
         "level": "error",

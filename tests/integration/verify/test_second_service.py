@@ -129,6 +129,7 @@ def test_it_is_watched(systems: Systems, stub: StubTarget, tmp_path: Path) -> No
         assert opened is not None and opened.data["reasons"][0] == "Complete service outage: /up: 500"
         assert monitor.incident.latest("monitor.observed").data["migration"] == {
             "version": 3,
+            "label": "3",
             "dirty": False,
             "tool": "golang-migrate",
             "trouble": "",

@@ -83,9 +83,9 @@ def test_a_service_that_answers_nothing_is_not_waited_for_again_and_again(system
 
 
 def test_response_times_are_held_against_what_was_recorded(systems: Systems, stub: StubTarget) -> None:
-    fast = PLAYBOOK.thresholds.model_copy(update={"fast_enough_ms": 0})
-    strict = PLAYBOOK.model_copy(update={"thresholds": fast})
-    fussy = Systems(strict, systems.target, systems.database, systems.platform, systems.service)
+    strict = systems.target.monitoring.model_copy(update={"fast_enough_ms": 0})
+    target = systems.target.model_copy(update={"monitoring": strict})
+    fussy = Systems(PLAYBOOK, target, systems.database, systems.platform, systems.service)
     name = "/api/health answers as fast as before"
     assert seen(fussy, expecting(latencies={"/api/health": 1000}))[name].outcome is PASS
     slower = seen(fussy, expecting(latencies={"/api/health": 0.001}))[name]

@@ -37,13 +37,17 @@ class Leftover:
 
 
 def leftovers(database: Database) -> list[Leftover]:
-    """All that stands there, damaged data and copies beside."""
+    """All that stands there, damaged data and copies beside.
+
+    A damaged database that no swap recorded here is another service's on the same server, and is left out.
+    """
     with database.reading() as conn:
         swaps = {each.mark: each for each in read_swaps(conn)}
         schemas = _schemas(conn)
         databases = _databases(conn)
     found: dict[tuple[str, str], list[tuple[str, int]]] = {}
-    for name, size in [*schemas, *databases]:
+    ours = [(name, size) for name, size in databases if not name.startswith(DAMAGED) or name.split("_")[1] in swaps]
+    for name, size in [*schemas, *ours]:
         what, mark = name.split("_")[:2]
         found.setdefault((mark, what), []).append((name, size))
     return [

@@ -119,7 +119,7 @@ class EndingSessions(Doing):
                 """
             ).fetchall()
         names = self.around.systems.playbook.targets[self.around.systems.target.name]
-        ours = [value for field, value in names if field.endswith("_env")]
+        ours = [value for field, value in names if field.endswith("_env") and value]
         return [*(f"role {row[0]}" for row in rows), *(f"variable {name}" for name in self._variables(ours))]
 
     def _variables(self, ours: Sequence[str]) -> list[str]:
