@@ -23,8 +23,8 @@ drill: $(STAMP) ## run the default drill: a real PostgreSQL, a migration that br
 	@$(BIN)/toolkit drill run breaking-migration --seed $(SEED)
 
 test: $(STAMP) lint ## lint, types, and all tests: first the quick ones, then the others on two cores
-	@$(BIN)/python -m pytest -q tests/unit
-	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/drills tests/notebooks tests/integration tests/clients
+	@$(BIN)/python -m pytest -q -n 2 tests/unit
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 tests/drills tests/notebooks tests/integration tests/clients
 
 test-quick: $(STAMP) ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit
