@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 SEED   ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help drill test test-quick test-clients lab soak bench example lint lock clean
+.PHONY: help drill test test-again test-quick test-clients lab soak bench example lint lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ drill: $(STAMP) ## run the default drill: a real PostgreSQL, a migration that br
 test: $(STAMP) lint ## lint, types, and all tests: first the quick ones, then the others on two cores
 	@$(BIN)/python -m pytest -q -n 2 tests/unit
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 tests/drills tests/notebooks tests/integration tests/clients
+
+test-again: $(STAMP) ## after `make test` failed: the quick tests, and of the others those that failed, one at a time
+	@$(BIN)/python -m pytest -q -n 2 tests/unit
+	@$(BIN)/python -m pytest --last-failed tests/drills tests/notebooks tests/integration tests/clients
 
 test-quick: $(STAMP) ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit
