@@ -12,6 +12,7 @@ from toolkit.errors import ToolkitError
 from toolkit.rollback.freeze import came_since, frozen
 from toolkit.rollback.kept_plan import unfinished_plans
 from toolkit.rollback.lease import holder_of
+from toolkit.rollback.merge import COUNTED_AT_MOST, held_jobs
 from toolkit.rollback.migrations import read_folder
 from toolkit.rollback.state_tables import read_state
 
@@ -36,6 +37,7 @@ def standing(systems: Systems) -> Standing:
     asked: dict[str, Callable[[], Finding]] = {
         "migrations and their folder agree": lambda: _folder(systems),
         "writes are not frozen": lambda: _frozen(systems),
+        "the queue hands out its jobs": lambda: _held(systems),
         "nobody else is at work": lambda: _lease(systems),
         "no rollback is unfinished": lambda: _unfinished(systems),
         UNDECIDED: lambda: _conflicts(systems),
@@ -77,6 +79,23 @@ def _frozen(systems: Systems) -> Finding:
     except ToolkitError as error:
         came = f"unknown ({error.what})"
     return judge(False, f"{found}; {proved}; written since: {came}; go on with --resume, or give up with --abort")
+
+
+def _held(systems: Systems) -> Finding:
+    """A held queue sends nothing, and nothing else tells: its jobs are not late, they are put off."""
+    schema = systems.playbook.database.queue_schema
+    if schema is None:
+        return passed("the playbook names no queue")
+    with systems.database.reading() as conn:
+        held = held_jobs(conn, schema)
+    if held is None:
+        return passed(f"nothing holds the jobs of {schema}")
+    count = f"{held:,}{' or more' if held == COUNTED_AT_MOST else ''}"
+    return judge(
+        False,
+        f"the jobs of {schema} are held by a restore's swap, {count} of them waiting; nothing is sent: "
+        "go on with --resume, or give up with --abort",
+    )
 
 
 def _lease(systems: Systems) -> Finding:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from toolkit.adapters.postgres import Database
 from toolkit.adapters.systems import Systems, connect
-from toolkit.assess.standing import _frozen
+from toolkit.assess.standing import _frozen, standing
 from toolkit.checks import CheckResult, Outcome
 from toolkit.clock import utc_now
 from toolkit.drill.database import ServiceDatabase
@@ -18,6 +18,7 @@ from toolkit.drill.schema import migrate_up, seed
 from toolkit.playbook import load_playbook
 from toolkit.rollback.freeze import came_since, freeze_writes, frozen, is_proof, prove, scope_of
 from toolkit.rollback.freeze.proof import ATTEMPT, CATALOG, WATCH
+from toolkit.rollback.merge import hold_queue, release_queue
 
 WATCH_S = 0.6
 INSERT = """
@@ -116,6 +117,22 @@ def test_a_row_from_the_future_is_no_row_since(systems: Systems, churn_database:
         conn.execute(INSERT)
     assert came_since(systems, there) == {"rows in events": 1}
     assert "written since: 1 rows in events" in _frozen(systems).evidence
+
+
+def test_a_held_queue_shows_in_the_status(systems: Systems, churn_database: ServiceDatabase) -> None:
+    def queue() -> tuple[str, str]:
+        rows = {row["what"]: row for row in standing(systems).rows()}
+        shown = rows["the queue hands out its jobs"]
+        return shown["outcome"], shown["evidence"]
+
+    assert queue() == ("pass", "nothing holds the jobs of pgboss")
+    with systems.database.writing() as conn:
+        held = hold_queue(conn, "pgboss")
+    outcome, evidence = queue()
+    assert outcome == "fail" and f"held by a restore's swap, {held} of them waiting" in evidence
+    with systems.database.writing() as conn:
+        release_queue(conn, "pgboss")
+    assert queue()[0] == "pass"
 
 
 def test_what_nobody_could_see_is_no_proof() -> None:

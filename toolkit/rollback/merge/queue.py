@@ -11,6 +11,7 @@ from toolkit.rollback.merge.conflicts import JOB_STATE, prepare
 
 TRIGGER = "toolkit_holds_job"
 PUT_OFF, PUT_OFF_FROM = "87660000 hours", "9000-01-01 00:00:00+00"
+COUNTED_AT_MOST = 10_000  # jobs that a status counts
 
 _HOLDING = """
 CREATE OR REPLACE FUNCTION toolkit.hold_job() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $hold$
@@ -89,3 +90,16 @@ def queue_is_held(conn: Connection, schema: str) -> bool:
         {"schema": schema, "trigger": TRIGGER},
     ).fetchone()
     return row == (True,)
+
+
+def held_jobs(conn: Connection, schema: str) -> int | None:
+    """How many jobs a held queue has put off, counted as far as `COUNTED_AT_MOST`; None where it is not held."""
+    if not queue_is_held(conn, schema):
+        return None
+    count = sql.SQL("""
+        SELECT count(*) FROM (
+            SELECT FROM {} WHERE isfinite(start_after) AND start_after >= {}::timestamptz LIMIT {}
+        ) AS held
+    """).format(sql.Identifier(schema, "job"), sql.Literal(PUT_OFF_FROM), sql.Literal(COUNTED_AT_MOST))
+    row = conn.execute(count).fetchone()
+    return int(row[0]) if row else 0
