@@ -114,6 +114,67 @@ def test_a_password_that_only_libpq_can_read_is_masked_too() -> None:
     assert redact("it said s3cr[zz9 and s3cr-zz7") == "it said *** and ***"
 
 
+def test_it_says_who_is_told_what_as_the_document_does() -> None:
+    playbook = load_playbook(SOURCE)
+    rooms = playbook.channels.slack.rooms if playbook.channels.slack else {}
+    assert [(room.name, room.purpose) for room in rooms.values()] == [
+        ("#incidents", "Real-time incident updates"),
+        ("#engineering", "Technical discussions"),
+        ("#product", "Business impact assessment"),
+    ]
+    told = playbook.communication
+    assert (told.status_page, told.mail_after_minutes) == ((Severity.P0, Severity.P1), 60)
+    assert [(each.audience, each.severities) for each in told.stakeholders] == [
+        ("Executives", (Severity.P0,)),
+        ("Department heads", (Severity.P1,)),
+        ("Team leads", (Severity.P2,)),
+    ]
+    assert [contact.role for contact in playbook.contacts_of(playbook.escalation[-1].roles)] == [
+        "CTO",
+        "VP Engineering",
+    ]
+    assert {drill.every_months for drill in playbook.drills} == {1, 3, 12}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            'roles = ["DevOps Lead", "Engineering Lead"]',
+            'roles = ["Devops Lead"]',
+            "escalation.0.roles: Devops Lead is",
+        ),
+        ('incident_room = "incidents"', 'incident_room = "incident"', "channels.slack.incident_room: incident is"),
+        ('slack_token_env = "PRODUCTION_SLACK_TOKEN"', 'slack_token_env = "xoxb-1"', "channels.slack_token_env"),
+    ],
+)
+def test_who_is_named_must_be_there_and_a_secret_must_not(tmp_path: Path, old: str, new: str, said: str) -> None:
+    file = tmp_path / "playbook.toml"
+    file.write_text(SOURCE.read_text().replace(old, new, 1))
+    with pytest.raises(UsageError) as raised:
+        load_playbook(file)
+    assert said in str(raised.value)
+
+
+def test_a_channel_is_reached_as_its_target_names_it_and_never_by_another_targets_secret() -> None:
+    playbook = load_playbook(SOURCE)
+    given = ENVIRONMENT | {"PRODUCTION_SLACK_TOKEN": "xoxb-of-production", "SANDBOX_MAIL_HOST": "127.0.0.1"}
+    drill = playbook.target("sandbox", given).channels
+    assert drill.slack_token is None and drill.mail_host == "127.0.0.1"
+    assert drill.unset["slack_token"] == "SANDBOX_SLACK_TOKEN"
+    real = playbook.channel_access("production", given)
+    assert real.slack_token and "xoxb" not in repr(real) and redact("xoxb-of-production") == "***"
+
+
+def test_without_a_platform_none_of_its_variables_is_wanted(tmp_path: Path) -> None:
+    file = tmp_path / "playbook.toml"
+    file.write_text(SOURCE.read_text().replace("sandbox = true\n", 'sandbox = true\nplatform = "none"\n', 1))
+    playbook = load_playbook(file)
+    given = {name: value for name, value in ENVIRONMENT.items() if not name.startswith("VERCEL")}
+    with pytest.raises(PlatformError, match="names no hosting platform"):
+        connect(playbook, playbook.target("sandbox", given)).platform.deployments()
+
+
 def test_a_plain_word_as_password_is_masked_in_a_url_and_not_in_names() -> None:
     keep_secret("postgresql://postgres:postgres@127.0.0.1:5432/postgres")
     assert redact("database postgres at postgresql://postgres:postgres@h/postgres") == (

@@ -52,8 +52,8 @@ def connect(playbook: Playbook, target: Target) -> Systems:
         platform = _platform(target)
         service = ServiceConfig(
             base_url=target.service_url or None,
-            webhook_secret=target.webhook_secret if "webhook_secret" not in target.unset else None,
-            cron_secret=target.cron_secret if "cron_secret" not in target.unset else None,
+            webhook_secret=target.webhook_secret if target.webhook_secret.get_secret_value() else None,
+            cron_secret=target.cron_secret if target.cron_secret.get_secret_value() else None,
             webhook_path=playbook.endpoints.webhook,
             scheduler_path=playbook.endpoints.scheduler,
         )
@@ -90,6 +90,8 @@ def _settings_of(target: Target) -> Iterator[None]:
 
 
 def _platform(target: Target) -> VercelConfig:
+    if target.platform == "none":
+        return VercelConfig(token=SecretStr("none"), project_id="", hosted=False)
     missing = [target.unset[field] for field in PLATFORM if field in target.unset]
     if missing:
         return VercelConfig(token=SecretStr("none"), project_id="", unset=tuple(missing))

@@ -136,6 +136,8 @@ class Calls:
     # Inside
 
     def _require_set(self) -> None:
+        if not self.config.hosted:
+            raise PlatformError("The playbook names no hosting platform for this target", state="nothing was asked")
         if unset := self.config.unset:
             said = f"{', '.join(unset)} {'is' if len(unset) == 1 else 'are'} not set"
             raise PlatformError(f"The platform cannot be asked: {said}", next="export what is missing, then repeat it")

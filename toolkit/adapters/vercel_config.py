@@ -12,7 +12,8 @@ class VercelConfig(BaseModel):
 
     `production_host` is the name that production is asked by; None takes the names that the project lists. A plain
     `http` address is taken for this machine only, because the token travels in every request. `unset`: the variables
-    that hold all this and are not set; then every call raises PlatformError and nothing is sent.
+    that hold all this and are not set; then every call raises PlatformError and nothing is sent. So it is where nobody
+    hosts the deployments whom one could ask (`hosted` False).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -24,6 +25,7 @@ class VercelConfig(BaseModel):
     timeout_s: Annotated[float, Field(gt=0)] = 10.0
     production_host: str | None = None
     unset: tuple[str, ...] = ()
+    hosted: bool = True
 
     @field_validator("api_url")
     @classmethod

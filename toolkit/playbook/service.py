@@ -1,0 +1,127 @@
+"""The service as the playbook knows it: whose it is, what is critical, where it answers, what is normal.
+
+Nothing here is of one service: another one is another file, and what it lacks is left out.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from toolkit.playbook.section import Section, Share
+
+
+class Service(Section):
+    """`name` is what production's confirmation asks for, and part of folders' names."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    title: str
+    owner: str
+    approved_by: str
+
+
+class Review(Section):
+    """When somebody last read the playbook, and when somebody will. `contacts_checked`: when every contact was last
+    called or written to; it holds for `contacts_good_for_days`."""
+
+    version: str
+    last_updated: date
+    next_review: date
+    contacts_checked: date | None = None
+    contacts_good_for_days: Annotated[int, Field(ge=1)] = 31
+
+
+class Database(Section):
+    """Tables are `table` (in public) or `schema.table`; columns of them follow after a dot.
+
+    `state_table` is the migration tool's; without it the only one that is found, and several are an error.
+
+    `references`: column by the column in which each of its values must be found, foreign key or not. `quiet_tables`:
+    small tables that change now and then, by the column that then changes with them. `watched_columns`: whose values
+    are spread much alike from one day to the next (`table.column`). `queue_schema`: pg-boss's.
+    `application_roles`: as whom the application writes, itself or as a member; () where the grants tell. A freeze takes
+    everybody's write privileges away but those of `freeze_exempt_roles`. `deployment_role`: as whom a deployment asks
+    the database, its `{schema_version}` or `{deployment}` filled in; those that share a role cannot be told apart.
+    """
+
+    critical_tables: Annotated[tuple[str, ...], Field(min_length=1)]
+    schemas: tuple[str, ...] = ("public",)
+    state_table: str = ""
+    events_table: str
+    events_key: str
+    events_time: str
+    references: Mapping[str, str] = {}
+    quiet_tables: Mapping[str, str] = {}
+    watched_columns: tuple[str, ...] = ()
+    queue_schema: str | None = None
+    application_roles: tuple[str, ...] = ()
+    freeze_exempt_roles: tuple[str, ...] = ()
+    deployment_role: str | None = None
+
+
+class Freeze(Section):
+    """In which order frozen writes are released: tables (`table`, `schema.table` or `schema.*`) by stage.
+
+    Without a line for a stage: `webhooks` is the events' table, what an event leaves traces in, and what references
+    these; `reminders` the job queue's schema; `everything` always the rest.
+    """
+
+    stages: Mapping[Literal["webhooks", "reminders"], tuple[str, ...]] = {}
+
+
+class Endpoints(Section):
+    """Paths on the service. `health` answers first when one asks whether it is up at all.
+
+    `scheduler_last_run`: the field in which the scheduler's answer says when it ran last; '' where it says so nowhere,
+    and then verification does not claim that it runs.
+    """
+
+    health: str
+    health_checks: tuple[str, ...]
+    webhook: str
+    pages: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    scheduler: str
+    scheduler_last_run: str = ""
+
+
+class Thresholds(Section):
+    """The playbook's 'Incident Classification', in figures. Below `fast_enough_ms` nothing counts as slow.
+
+    `value_shift`: so large a share of a watched column's values must not change at once."""
+
+    error_rate: Share
+    degradation: Annotated[float, Field(gt=0)]
+    fast_enough_ms: Annotated[float, Field(ge=0)] = 200
+    active_connections: Annotated[int, Field(ge=1)]
+    queue_failed_jobs: Annotated[int, Field(ge=0)]
+    value_shift: Share = 0.3
+
+
+class SyntheticEvent(Section):
+    """A webhook that verification signs, sends twice, and removes again."""
+
+    type: Literal["payment_failed", "payment_succeeded", "membership_activated", "membership_deactivated"]
+    failure_reason: str | None = None
+
+
+class Figure(Section):
+    """A number that the service shows (`field` of the JSON at `path`, or without one the lines of a CSV below its
+    header) and the rows that it counts: of the last `days` days by `time`, at most `at_most`."""
+
+    path: str
+    table: str
+    field: str | None = None
+    time: str | None = None
+    days: Annotated[int, Field(ge=1)] | None = None
+    at_most: Annotated[int, Field(ge=1)] | None = None
+
+
+class Verification(Section):
+    """What another service may lack is left out, and then not checked. `traces`: tables in which a synthetic event
+    leaves rows beside its own, by the column that names its membership."""
+
+    events: tuple[SyntheticEvent, ...] = ()
+    traces: Mapping[str, str] = {}
+    figures: tuple[Figure, ...] = ()
