@@ -12,7 +12,7 @@ TOOLKIT = ROOT / "toolkit"
 FLOORS = [
     {"redaction"},
     {"errors"},
-    {"clock", "places"},
+    {"clock", "places", "progress"},
     {"lifeline"},
     {"checks", "journal", "playbook", "server"},
     {"incident"},

@@ -23,9 +23,8 @@ from toolkit.adapters.plain_dump import PlainDump, knows_restrict
 from toolkit.adapters.postgres import Database
 from toolkit.errors import BackupError, ToolkitError
 from toolkit.lifeline import Lifeline, spawn
+from toolkit.progress import Advance, no_advance
 from toolkit.server import Binaries, find_binaries
-
-Advance = Callable[[str, float, float | None], None]  # what is being done, how much of it, of how much (None: unknown)
 
 LIST_WITHIN_S = 60.0
 RESTORE_WITHIN_S = 6 * 3600.0
@@ -80,12 +79,24 @@ class PgTools:
         """An archive's table of contents in pg_restore's words, versions and time among them. Raises as `contents`."""
         return self._told_by_restore("--list", archive)
 
-    def read_through(self, archive: Path, within_s: float) -> None:
+    def read_through(self, archive: Path, within_s: float, *, advance: Advance = no_advance) -> None:
         """Read all rows of an archive and give them to nobody. BackupError when it breaks off somewhere.
 
-        pg_restore reads on for ever in a tar that was cut at the wrong place: hence the bound.
+        pg_restore reads on for ever in a tar that was cut at the wrong place: hence the bound. `advance` hears how many
+        entries are read.
         """
-        self._told_by_restore("--file=/dev/null", archive, within_s=within_s)
+        reading, said = RestoreWords(self.contents(archive), None), list[str]()
+        words: list[str | Path] = ["--verbose", "--file=/dev/null", archive.resolve()]
+        with Running([self.binaries.program("pg_restore"), *words], {}) as running:
+
+            def look(more: str) -> None:
+                said.append(more)
+                reading.take(more)
+                advance("reading the archive", *reading.far)
+
+            code = running.follow(look, within_s, "pg_restore")
+        if code:
+            raise BackupError(f"pg_restore failed: {complaint(''.join(said), code)}")
 
     def definitions(self, archive: Path) -> str:
         """The SQL of all that an archive creates, owners and grants too, without its rows. Raises as `contents`."""
@@ -164,8 +175,8 @@ class PgTools:
             raise BackupError(f"psql stopped: {complaint(''.join(said), code)}")
         return text.left_out
 
-    def _told_by_restore(self, *words: str | Path, within_s: float = LIST_WITHIN_S) -> str:
-        return _run([self.binaries.program("pg_restore"), *words], "pg_restore", {}, within_s)
+    def _told_by_restore(self, *words: str | Path) -> str:
+        return _run([self.binaries.program("pg_restore"), *words], "pg_restore", {}, LIST_WITHIN_S)
 
 
 class Running:

@@ -15,6 +15,7 @@ from toolkit.rollback.lease import holder_of
 from toolkit.rollback.merge import COUNTED_AT_MOST, held_jobs
 from toolkit.rollback.migrations import read_folder
 from toolkit.rollback.state_tables import read_state
+from toolkit.rollback.under_way import seen_from_here
 
 AREA = "rollback"
 
@@ -113,7 +114,8 @@ def _unfinished(systems: Systems) -> Finding:
     if not found:
         return passed("none")
     named = "; ".join(
-        f"{each.plan.summary} (plan {each.plan.id}, incident {each.incident}, begun {each.begun_at:%H:%M:%S} UTC)"
+        f"{each.plan.summary} (plan {each.plan.id}, incident {each.incident}, begun {each.begun_at:%H:%M:%S} UTC"
+        f"{f'; {running}' if (running := seen_from_here(each)) else ''})"
         for each in found
     )
     return judge(False, f"{named}: go on with --resume, or give up with --abort")

@@ -20,7 +20,7 @@ from toolkit.errors import BackupError, ToolkitError, UnverifiedError, UsageErro
 from toolkit.redaction import keep_secret
 
 if TYPE_CHECKING:
-    from toolkit.adapters.pgtools import Advance
+    from toolkit.progress import Advance
     from toolkit.rollback.backup.keeping import Decision, Kept
 
 app = typer.Typer(help="Look at, verify, prune and encrypt backups.", no_args_is_help=True)

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from toolkit.cli.options import Json, examples, print_json
 from toolkit.cli.rollback import DatabaseUrlEnv, PlaybookPath, TargetName
-from toolkit.cli.rollback_display import show_rows
+from toolkit.cli.rollback_display import Progress, show_rows
 
 if TYPE_CHECKING:
     from toolkit.adapters.systems import Systems
@@ -78,7 +78,9 @@ def diagnose(
     from toolkit.rollback.half_applied import Verdict
 
     systems = _systems(target, database_url_env, playbook)
-    found = diagnosis.diagnose(systems, _version(systems, migration) if migration else None)
+    version = _version(systems, migration) if migration else None
+    with Progress(Console(stderr=json)) as progress:
+        found = diagnosis.diagnose(systems, version, advance=progress)
     if json:
         ways = {"finished": found.finished, "undone": found.undone}
         recorded = {way: {"said": each.said, "statements": list(each.statements)} for way, each in ways.items()}

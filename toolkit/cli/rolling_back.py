@@ -98,7 +98,8 @@ def roll_back(asked: Asked, restoring: Restoring = AS_PROPOSED, **wish: Any) -> 
 
     systems = _systems(asked, database_only="migration_target" in wish or "backup_restore" in wish)
     with _incident(asked, systems) as incident:
-        plan = rollback_plan(systems, incident, restore=restoring.wish(), **wish)
+        with Progress(asked.console) as progress:
+            plan = rollback_plan(systems, incident, restore=restoring.wish(), advance=progress, **wish)
         _show_plan(asked, plan)
         if not asked.execute:
             _write_damage(asked, plan, restoring)

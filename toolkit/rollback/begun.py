@@ -14,7 +14,8 @@ from toolkit.rollback.plan import Action, Kind, Mend, Plan, PointProduction, Run
 from toolkit.rollback.situation import Situation
 
 MADE, DONE, ABORTED = "plan.made", "plan.done", "plan.aborted"
-STEP_BEGUN, STEP_DONE = "step.begun", "step.done"
+STEP_BEGUN, STEP_DONE, STEP_FAILED = "step.begun", "step.done", "step.failed"
+INTERRUPTED = "plan.interrupted"
 ONCE_MORE: tuple[Kind, ...] = ("restore", "emergency")  # finished, they can be wanted again, for new damage
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from toolkit.adapters.postgres import Connection, Database, sql
 from toolkit.errors import DatabaseError
+from toolkit.progress import Advance, no_advance
 from toolkit.rollback.down_sql import transaction_control
 from toolkit.rollback.migrations import Migration, MigrationFolder, Script
 from toolkit.rollback.sql_lexer import SqlError, Statement, cut
@@ -39,11 +40,14 @@ class Building:
         self._lacking = bool(laid.lacking)
         self.problems, self.notes = list(laid.problems), list(laid.lacking)
 
-    def up(self, folder: MigrationFolder, above: int | None, version: int | None) -> None:
+    def up(
+        self, folder: MigrationFolder, above: int | None, version: int | None, advance: Advance = no_advance
+    ) -> None:
         """Run the ups above `above` up to `version`, and write the state table. Stops at one that cannot be built."""
         wanted = [] if version is None else list(reversed(folder.between(above, version)))
         built: Migration | None = None
         for at, migration in enumerate(wanted):
+            advance(f"building the schema of {version}", at, len(wanted))
             if wrong := self._apply(migration):
                 later = f"; {', '.join(each.label for each in wanted[at + 1 :])} not tried" if wanted[at + 1 :] else ""
                 self.problems.append(f"migration {migration.label} could not be built: {wrong}{later}")

@@ -13,6 +13,7 @@ from typing import Any
 from toolkit.adapters.postgres import Database
 from toolkit.adapters.systems import Systems
 from toolkit.errors import DatabaseError, RollbackError
+from toolkit.progress import Advance, no_advance
 from toolkit.rollback.building import become, runs_singly
 from toolkit.rollback.groundwork import (
     Groundwork,
@@ -115,15 +116,18 @@ class Diagnosis:
         return told | {name: list(getattr(self, name)) for name in lists}
 
 
-def diagnose(systems: Systems, version: int | None = None, *, scratch: Scratch | None = None) -> Diagnosis:
+def diagnose(
+    systems: Systems, version: int | None = None, *, scratch: Scratch | None = None, advance: Advance = no_advance
+) -> Diagnosis:
     """How far a migration came: the one of that version, or without one the one that the state table names.
 
     Raises RollbackError where no state table or no such migration is found, and where its up cannot be read;
     DatabaseError when the database does not answer.
     """
     if scratch is None:
+        advance("starting a scratch server", 0, None)
         with scratch_server(like=systems.database.identity()) as server:
-            return diagnose(systems, version, scratch=server)
+            return diagnose(systems, version, scratch=server, advance=advance)
     folder = read_folder(systems.target.migrations)
     named = systems.playbook.database.state_table
     found, recorded = read_recorded(systems.database, named, folder)
@@ -147,18 +151,20 @@ def diagnose(systems: Systems, version: int | None = None, *, scratch: Scratch |
     if live.server != scratch.major:
         said = f"the target is PostgreSQL {live.server}, the scratch server {scratch.major}: their catalogs differ"
         return replace(base, problems=(said,))
-    return _Bench(scratch, ground, folder, below).diagnosed(base, script, live)
+    return _Bench(scratch, ground, folder, below, advance).diagnosed(base, script, live)
 
 
 class _Bench:
     """The scratch server, with the schema before the migration."""
 
-    def __init__(self, scratch: Scratch, ground: Groundwork, folder: MigrationFolder, below: int | None) -> None:
+    def __init__(
+        self, scratch: Scratch, ground: Groundwork, folder: MigrationFolder, below: int | None, advance: Advance
+    ) -> None:
         self._scratch, self._ground, self._folder, self._below = scratch, ground, folder, below
-        self._before = f"before_{secrets.token_hex(4)}"
+        self._before, self._advance = f"before_{secrets.token_hex(4)}", advance
 
     def diagnosed(self, base: Diagnosis, script: Script, live: SchemaSignature) -> Diagnosis:
-        built = build_alike(self._scratch, self._ground, self._folder, self._below, self._before)
+        built = build_alike(self._scratch, self._ground, self._folder, self._below, self._before, advance=self._advance)
         if any(each.startswith("migration ") and "could not be built" in each for each in built.problems):
             return replace(base, problems=built.problems)
         before = self._signature(built.database)
@@ -178,7 +184,9 @@ class _Bench:
         prefixes: list[Prefix] = []
         with database.singly(lock_within_ms=0) as conn:
             become(conn, self._ground.owner)
-            for statement, text in cut(script.content.decode()):
+            pieces = list(cut(script.content.decode()))
+            for count, (statement, text) in enumerate(pieces):
+                self._advance("running its statements one by one", count, len(pieces))
                 conn.execute(text.encode())
                 with conn.transaction():
                     prefixes.append(Prefix(statement, text, signature_of(conn, self._ground)))
@@ -188,7 +196,8 @@ class _Bench:
         """Which of the two ways lead where they should, from a schema like the live one."""
         wanted = {"finish": (found.finish, prefixes[-1].after), "undo": (found.undo, before)} if prefixes else {}
         proved = []
-        for way, (statements, goal) in wanted.items():
+        for count, (way, (statements, goal)) in enumerate(wanted.items()):
+            self._advance("trying what finishes it and what undoes it", count, len(wanted))
             reached = self._tried(found, prefixes, statements)
             if reached is not None and not changes(goal, reached):
                 proved.append(way)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from toolkit.adapters.postgres import Connection, Database, sql
 from toolkit.errors import DatabaseError
+from toolkit.progress import Advance, no_advance
 from toolkit.rollback.backup.left_out import Extension, SchemaRights, bring_back, extensions, roles, schema_rights
 from toolkit.rollback.building import Laid
 from toolkit.rollback.migrations import MigrationFolder
@@ -91,9 +92,19 @@ def read_groundwork(conn: Connection, schemas: Sequence[str], folder: MigrationF
     )
 
 
-def build_alike(scratch: Scratch, ground: Groundwork, folder: MigrationFolder, version: int | None, name: str) -> Built:
+def build_alike(
+    scratch: Scratch,
+    ground: Groundwork,
+    folder: MigrationFolder,
+    version: int | None,
+    name: str,
+    *,
+    advance: Advance = no_advance,
+) -> Built:
     """The schema of a version on the scratch server, upon the same groundwork as the live one's."""
-    return scratch.built(folder, version, name, roles=ground.roles, owner=ground.owner, prepare=ground.lay)
+    return scratch.built(
+        folder, version, name, roles=ground.roles, owner=ground.owner, prepare=ground.lay, advance=advance
+    )
 
 
 def signature_of(conn: Connection, ground: Groundwork) -> SchemaSignature:

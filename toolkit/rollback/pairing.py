@@ -12,6 +12,7 @@ from toolkit.adapters.systems import Systems
 from toolkit.adapters.vercel import Deployment
 from toolkit.errors import DatabaseError, ToolkitError, UsageError
 from toolkit.incident import Incident
+from toolkit.progress import Advance, no_advance
 from toolkit.rollback.backup import require_backup
 from toolkit.rollback.building import run_script
 from toolkit.rollback.groundwork import build_alike, read_groundwork
@@ -50,7 +51,14 @@ class _Copies:
 
 
 def find_pairing(
-    systems: Systems, situation: Situation, incident: Incident, *, wanted: Wanted, after: int | None, named: str | None
+    systems: Systems,
+    situation: Situation,
+    incident: Incident,
+    *,
+    wanted: Wanted,
+    after: int | None,
+    named: str | None,
+    advance: Advance = no_advance,
 ) -> Pairing | None:
     """Which deployment with which schema, and in which order; None where database, folder or live code is unknown.
 
@@ -66,6 +74,7 @@ def find_pairing(
     if now is None or situation.state.dirty or situation.state.drift:
         return None
     try:
+        advance("starting a scratch server", 0, None)
         with scratch_server(like=situation.server) as scratch:
             asked = [running, *_others(situation, named)]
             known = {each.id: gather(systems, each) for each in asked}
@@ -75,14 +84,16 @@ def find_pairing(
                 incident if any(each.requests for each in known.values()) else None,
                 scratch,
                 [now, *([after] if after is not None else [])],
+                advance,
             )
-            current, *others = [
-                _candidate(systems, situation, each, known[each.id], copies, now, after) for each in asked
-            ]
+            candidates = []
+            for count, each in enumerate(asked):
+                advance("trying deployments on both schemas", count, len(asked))
+                candidates.append(_candidate(systems, situation, each, known[each.id], copies, now, after))
     except (DatabaseError, UsageError) as error:
         said = f"Whether code and schema fit was not tried: {error.what}."
         return Pairing("unknown", None, wanted == "migration", (), (said,))
-    pairing = choose_pair(current, others, now=now, after=after, wanted=wanted)
+    pairing = choose_pair(candidates[0], candidates[1:], now=now, after=after, wanted=wanted)
     if not (copies.why_none and pairing.warnings):
         return pairing
     said = f"Requests were tried on copies without rows: {copies.why_none}."
@@ -134,7 +145,12 @@ def _schemas(systems: Systems) -> list[str]:
 
 
 def _copies(
-    systems: Systems, situation: Situation, incident: Incident | None, scratch: Scratch, versions: Sequence[int]
+    systems: Systems,
+    situation: Situation,
+    incident: Incident | None,
+    scratch: Scratch,
+    versions: Sequence[int],
+    advance: Advance,
 ) -> _Copies:
     """A copy of the schema at each version, and before it one with rows, from a backup of the incident. None: nothing
     that would ask rows is recorded."""
@@ -143,14 +159,15 @@ def _copies(
     with systems.database.reading(within_ms=READ_WITHIN_MS) as conn:
         ground = read_groundwork(conn, _schemas(systems), situation.folder, names.state_table)
     built = {
-        version: build_alike(scratch, ground, situation.folder, version, f"pair_{version}") for version in set(versions)
+        version: build_alike(scratch, ground, situation.folder, version, f"pair_{version}", advance=advance)
+        for version in set(versions)
     }
     if problems := [problem for each in built.values() for problem in each.problems]:
         raise DatabaseError(f"the schemas could not be built whole: {problems[0]}")
     rows, why = dict[int, Database](), ""
     if incident is not None:
         try:
-            rows = _with_rows(systems, situation, incident, scratch, versions, ground.owner)
+            rows = _with_rows(systems, situation, incident, scratch, versions, ground.owner, advance)
         except ToolkitError as error:
             why = error.what
     found = {version: (*([rows[version]] if version in rows else []), each.database) for version, each in built.items()}
@@ -164,6 +181,7 @@ def _with_rows(
     scratch: Scratch,
     versions: Sequence[int],
     owner: str,
+    advance: Advance,
 ) -> dict[int, Database]:
     """This incident's backup, restored, at the version of now, which comes first, and after the downs. ToolkitError
     says why there is none; a version to which no down leads is left out."""
@@ -172,7 +190,7 @@ def _with_rows(
     if (seconds := restoring_s(backup.manifest.bytes)) > ROWS_WITHIN_S:
         raise DatabaseError(f"restoring the backup would take about {seconds:.0f} s")
     now, *others = versions
-    built = scratch.restored(backup.folder, name=ROWS)
+    built = scratch.restored(backup.folder, name=ROWS, advance=advance)
     state = read_state(built.database, situation.folder, systems.playbook.database.state_table)
     if built.problems or state.version != now or state.dirty:
         raise DatabaseError(built.problems[0] if built.problems else f"the backup is of version {state.version}")

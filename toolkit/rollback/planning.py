@@ -12,6 +12,7 @@ from toolkit.adapters.postgres import ServerIdentity
 from toolkit.adapters.systems import Systems
 from toolkit.errors import DatabaseError, PlatformError, RollbackError, UsageError, WrongServerError
 from toolkit.incident import Incident
+from toolkit.progress import Advance, no_advance
 from toolkit.rollback.application import plan_application_rollback
 from toolkit.rollback.begun import ONCE_MORE, plan_to_continue, times_ended
 from toolkit.rollback.destruction import count_losses
@@ -45,6 +46,7 @@ def rollback_plan(
     breach: str = "",
     restore: RestoreWish = AS_PROPOSED,
     rows_stay: str = "",
+    advance: Advance = no_advance,
 ) -> Plan:
     """The plan for what was recommended, or for what is named. Nothing is changed.
 
@@ -52,10 +54,10 @@ def rollback_plan(
     recommends. `deployment` is an id or a host, or 'previous' for an application rollback to the one before; '' lets
     the planner choose. `backup_restore` is a backup's folder, a dump's file, 'newest', or a restore's file as a dry run
     writes it, which says more; `restore` is how, where it is no such file. `rows_stay` is why rows that a half-applied
-    migration changed may stay so where it is undone. A plan that was begun in this incident and
-    still holds is returned again, so that it can be finished. Raises UsageError where there is neither a recommendation
-    nor a name, RollbackError and BackupError from the planners, WrongServerError when the assessment was made on
-    another server.
+    migration changed may stay so where it is undone. `advance` shows how far long looks are. A plan that was begun in
+    this incident and still holds is returned again, so that it can be finished. Raises UsageError where there is
+    neither a recommendation nor a name, RollbackError and BackupError from the planners, WrongServerError when the
+    assessment was made on another server.
     """
     made = incident.latest("assessment.made")
     assessment: Mapping[str, Any] = made.data if made else {}
@@ -82,20 +84,20 @@ def rollback_plan(
     begun = plan_to_continue(incident.journal.entries(), situation, wish)
     if begun is not None:
         return begun
-    return replace(_plan_anew(systems, incident, situation, wish), wish=wish.bare)
+    return replace(_plan_anew(systems, incident, situation, wish, advance), wish=wish.bare)
 
 
-def _plan_anew(systems: Systems, incident: Incident, situation: Situation, wish: Wish) -> Plan:
+def _plan_anew(systems: Systems, incident: Incident, situation: Situation, wish: Wish, advance: Advance) -> Plan:
     match wish.kind:
         case "application":
-            return _application_plan(systems, incident, situation, wish)
+            return _application_plan(systems, incident, situation, wish, advance)
         case "restore":
             turn = _turn(systems, incident, situation)
-            plan = _restore_plan(systems, incident, situation, wish, turn, reasons=wish.reasons)
+            plan = _restore_plan(systems, incident, situation, wish, turn, advance, reasons=wish.reasons)
             return replace(plan, warnings=(*plan.warnings, *unseen_application(situation.releases)))
         case "emergency":
-            return _emergency_plan(systems, incident, situation, wish)
-    return _migration_plan(systems, incident, situation, wish)
+            return _emergency_plan(systems, incident, situation, wish, advance)
+    return _migration_plan(systems, incident, situation, wish, advance)
 
 
 def _turn(systems: Systems, incident: Incident, situation: Situation) -> int:
@@ -130,16 +132,19 @@ def _releases(systems: Systems) -> Releases:
         return Releases(None, unread=error.what)
 
 
-def _migration_plan(systems: Systems, incident: Incident, situation: Situation, wish: Wish) -> Plan:
+def _migration_plan(systems: Systems, incident: Incident, situation: Situation, wish: Wish, advance: Advance) -> Plan:
     folder, state, to, reasons = situation.folder, situation.state, wish.to, wish.reasons
     if state is not None and state.dirty and not situation.pooled:
-        return plan_mending(situation, diagnose(systems), to=to, reasons=reasons, rows_stay=wish.rows_stay)
+        found = diagnose(systems, advance=advance)
+        return plan_mending(situation, found, to=to, reasons=reasons, rows_stay=wish.rows_stay)
     if folder is not None and state is not None:
         if to is None:
             to = last_stable(situation.stable, state, folder).version
             reasons = (*reasons, f"Version {to} is the last at which all was verified.")
         situation = _with_losses(systems, situation, to)
-    pairing = find_pairing(systems, situation, incident, wanted="migration", after=to, named=wish.deployment)
+    pairing = find_pairing(
+        systems, situation, incident, wanted="migration", after=to, named=wish.deployment, advance=advance
+    )
     return plan_migration_rollback(situation, to=to or 0, deployment=wish.deployment, reasons=reasons, pairing=pairing)
 
 
@@ -152,10 +157,12 @@ def _with_losses(systems: Systems, situation: Situation, to: int) -> Situation:
     return replace(situation, losses=count_losses(systems.database, doomed, systems.playbook.database.schemas))
 
 
-def _application_plan(systems: Systems, incident: Incident, situation: Situation, wish: Wish) -> Plan:
+def _application_plan(systems: Systems, incident: Incident, situation: Situation, wish: Wish, advance: Advance) -> Plan:
     """The application alone; with the schema where no earlier deployment works on the live one."""
     after = _version_below(situation)
-    pairing = find_pairing(systems, situation, incident, wanted="application", after=after, named=wish.deployment)
+    pairing = find_pairing(
+        systems, situation, incident, wanted="application", after=after, named=wish.deployment, advance=advance
+    )
     if pairing is None or not pairing.migrates or after is None:
         return plan_application_rollback(situation, deployment=wish.deployment, pairing=pairing)
     situation = _with_losses(systems, situation, after)
@@ -172,7 +179,7 @@ def _version_below(situation: Situation) -> int | None:
         return None
 
 
-def _emergency_plan(systems: Systems, incident: Incident, situation: Situation, wish: Wish) -> Plan:
+def _emergency_plan(systems: Systems, incident: Incident, situation: Situation, wish: Wish, advance: Advance) -> Plan:
     """Application and schema back to the newest stable point, whichever of the two has moved since; a backup that was
     named is restored whether or not the schema has moved."""
     if not situation.stable and wish.deployment is None and not wish.source:
@@ -195,27 +202,38 @@ def _emergency_plan(systems: Systems, incident: Incident, situation: Situation, 
         situation = replace(situation, releases=replace(releases, live=chosen))
     turn = _turn(systems, incident, situation)
     if moved:
-        parts.append(_database_part(systems, incident, situation, wish, turn))
+        parts.append(_database_part(systems, incident, situation, wish, turn, advance))
     breach = Breach(wish.breach, _credentials(systems)) if wish.breach else None
     turn = max([turn, *(part.turn for part in parts)])
     return plan_emergency(situation, parts=parts, breach=breach, reasons=wish.reasons, turn=turn)
 
 
-def _database_part(systems: Systems, incident: Incident, situation: Situation, wish: Wish, turn: int) -> Plan:
+def _database_part(
+    systems: Systems, incident: Incident, situation: Situation, wish: Wish, turn: int, advance: Advance
+) -> Plan:
     """The migrations taken back; a restore where they cannot be, or where a backup was named."""
     if wish.source:
-        return _restore_plan(systems, incident, situation, wish, turn)
+        return _restore_plan(systems, incident, situation, wish, turn, advance)
     try:
-        return _migration_plan(systems, incident, situation, replace(wish, kind="migration", deployment=None))
+        alone = replace(wish, kind="migration", deployment=None)
+        return _migration_plan(systems, incident, situation, alone, advance)
     except RollbackError as error:
-        return _restore_plan(systems, incident, situation, wish, turn, reasons=(f"{error.what}.",))
+        return _restore_plan(systems, incident, situation, wish, turn, advance, reasons=(f"{error.what}.",))
 
 
 def _restore_plan(
-    systems: Systems, incident: Incident, situation: Situation, wish: Wish, turn: int, *, reasons: Sequence[str] = ()
+    systems: Systems,
+    incident: Incident,
+    situation: Situation,
+    wish: Wish,
+    turn: int,
+    advance: Advance,
+    *,
+    reasons: Sequence[str] = (),
 ) -> Plan:
     how = replace(wish.restore, freeze=False) if wish.kind == "emergency" else wish.restore  # it has its own freeze
-    return restore_plan(systems, incident, situation, wish.source or NEWEST, wish=how, reasons=reasons, turn=turn)
+    source = wish.source or NEWEST
+    return restore_plan(systems, incident, situation, source, wish=how, reasons=reasons, turn=turn, advance=advance)
 
 
 def _schema_moved(situation: Situation) -> bool:

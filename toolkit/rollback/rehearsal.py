@@ -13,6 +13,7 @@ from toolkit.adapters.systems import Systems
 from toolkit.checks import CheckResult, Outcome, overall, run_checks, tally
 from toolkit.errors import RollbackError, ToolkitError
 from toolkit.incident import Incident
+from toolkit.progress import Advance, no_advance
 from toolkit.rollback.backup import MADE as BACKED_UP
 from toolkit.rollback.backup import Backup, require_backup
 from toolkit.rollback.backup.proof import keep_proof, restore_checks
@@ -23,7 +24,6 @@ from toolkit.rollback.rehearsal_checks import Played, end_checks, for_a_copy, gr
 from toolkit.rollback.rehearsed import REHEARSED
 from toolkit.rollback.scratch import restoring_s, scratch_server
 from toolkit.rollback.steps import Surroundings, doing_of
-from toolkit.rollback.steps.doing import Advance, no_advance
 
 BUDGET_S = 300.0
 LOCKS, SALVAGED, MERGED = "step.locks", "step.salvaged", ("restore.prepared", "restore.swapped")

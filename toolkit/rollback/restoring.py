@@ -13,6 +13,7 @@ from toolkit.adapters.systems import Systems
 from toolkit.clock import utc_now
 from toolkit.errors import PlatformError, RollbackError
 from toolkit.incident import Incident
+from toolkit.progress import Advance, no_advance
 from toolkit.rollback.damage import Damage, Proposal
 from toolkit.rollback.merge import propose_damage
 from toolkit.rollback.plan import AS_PROPOSED, NEWEST, Plan, RestoreWish, is_platform
@@ -40,6 +41,7 @@ def restore_plan(
     wish: RestoreWish = AS_PROPOSED,
     reasons: Sequence[str] = (),
     turn: int = 1,
+    advance: Advance = no_advance,
 ) -> Plan:
     """The plan of a restore from `source`: a path, or 'newest' for the newest verified one from before the damage.
 
@@ -64,7 +66,7 @@ def restore_plan(
             state="nothing was done",
             next="mend the connection and plan again",
         )
-    chosen = _source(systems, incident, situation, source, damaged)
+    chosen = _source(systems, incident, situation, source, damaged, advance)
     names = systems.playbook.database
     schemas = [schema for schema in names.schemas if schema != OWN_SCHEMA]
     with systems.database.reading(within_ms=READ_WITHIN_MS) as conn:
@@ -147,14 +149,17 @@ def _turn(conn: Connection, incident: str, source: str, at_least: int) -> int:
     return turn
 
 
-def _source(systems: Systems, incident: Incident, situation: Situation, source: str, damaged: Damaged) -> Source:
+def _source(
+    systems: Systems, incident: Incident, situation: Situation, source: str, damaged: Damaged, advance: Advance
+) -> Source:
     if source != NEWEST:
-        return named_source(Path(source), situation.server)
-    found = candidates(find_sources(incident, systems.target.backups), damaged, situation.server)
+        return named_source(Path(source), situation.server, advance=advance)
+    sources = find_sources(incident, systems.target.backups)
+    found = candidates(sources, damaged, situation.server, advance=advance)
     newest = choose(found, damaged, target=systems.target.name)
     if newest.kind == "ours":
         return newest
-    read = named_source(newest.path, situation.server)  # which schemas it holds decides on the way
+    read = named_source(newest.path, situation.server, advance=advance)  # which schemas it holds decides on the way
     return replace(read, taken_at=read.taken_at or newest.taken_at)
 
 

@@ -17,18 +17,27 @@ from toolkit.adapters.systems import Systems
 from toolkit.clock import utc_now
 from toolkit.errors import DatabaseError, RollbackError, ToolkitError, UnverifiedError, UsageError, WrongServerError
 from toolkit.incident import Incident
+from toolkit.progress import Advance, Progressing, no_advance
 from toolkit.rollback.backup import require_backup
-from toolkit.rollback.begun import DONE, MADE, STEP_BEGUN, STEP_DONE, Progress, latest_progress
+from toolkit.rollback.begun import (
+    DONE,
+    INTERRUPTED,
+    MADE,
+    STEP_BEGUN,
+    STEP_DONE,
+    STEP_FAILED,
+    Progress,
+    latest_progress,
+)
 from toolkit.rollback.blocking import Patience
 from toolkit.rollback.commands import notebook_command, resume_command
 from toolkit.rollback.freeze import state_of_writes
 from toolkit.rollback.kept_plan import end_plan, keep_plan, require_nothing_unfinished, supersede
 from toolkit.rollback.lease import Lease
 from toolkit.rollback.plan import BackUp, Plan, Step
-from toolkit.rollback.progress import Progressing
 from toolkit.rollback.rehearsed import rehearsal_of, require_rehearsal
 from toolkit.rollback.steps import Doing, Surroundings, doing_of
-from toolkit.rollback.steps.doing import NO_FENCE, Advance, Fence, no_advance
+from toolkit.rollback.steps.doing import NO_FENCE, Fence
 
 INSIST_S, INSIST_EVERY_S = 15.0, 0.25
 LOST = ("08", "57P0")  # SQLSTATEs of a connection or a server that is gone
@@ -304,7 +313,7 @@ class _Run:
     def _failed(self, step: Step, doing: Doing, error: ToolkitError) -> ToolkitError:
         """Journal the failure; the error to raise, with the state and the next command."""
         state = error.state or doing.state()
-        self._journal("step.failed", {"step": step.id, "what": step.what, "error": error.what, "state": state})
+        self._journal(STEP_FAILED, {"step": step.id, "what": step.what, "error": error.what, "state": state})
         self._keep_head()
         following = error.next or f"go on with it: {resume_command(self.plan, self.systems, self.incident)}"
         kind = UnverifiedError if isinstance(error, UnverifiedError) else RollbackError
@@ -341,7 +350,7 @@ class _Run:
     def _journal_interruption(self) -> None:
         step = self.at
         state = self.doings[step.id].state() if step else "nothing was begun"
-        self._journal("plan.interrupted", {"step": step.id if step else None, "state": state})
+        self._journal(INTERRUPTED, {"step": step.id if step else None, "state": state})
         self._keep_head()
 
     def _keep_head(self) -> None:

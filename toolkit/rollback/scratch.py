@@ -28,14 +28,13 @@ from toolkit.errors import DatabaseError
 from toolkit.lifeline import Lifeline
 from toolkit.places import runtime_home
 from toolkit.playbook import pg_bindir
+from toolkit.progress import Advance, no_advance
 from toolkit.redaction import keep_secret
 from toolkit.rollback.backup.left_out import Extension, bring_back
 from toolkit.rollback.backup.manifest import DATABASE_FOLDER, read_manifest
 from toolkit.rollback.building import Building, Laid
 from toolkit.rollback.migrations import MigrationFolder
 from toolkit.server import SETTINGS, SUPERUSER, Binaries, PostgresServer, find_binaries
-
-Advance = Callable[[str, float, float | None], None]
 
 JOBS = 2
 RESTORED_BYTES_PER_S = 20e6  # of a dump, with its indexes, on two cores: a cautious figure
@@ -132,6 +131,7 @@ class Scratch:
         roles: Sequence[str] = (),
         owner: str = "",
         prepare: Callable[[Database], Laid] | None = None,
+        advance: Advance = no_advance,
     ) -> Built:
         """The schema that the ups from the first to `version` (None: none of them) make, run as the tool runs them.
 
@@ -140,7 +140,7 @@ class Scratch:
         began = time.monotonic()
         database = self.empty(name, roles=roles, owner=owner)
         building = Building(database, owner, prepare(database) if prepare else Laid())
-        building.up(folder, None, version)
+        building.up(folder, None, version, advance)
         return Built(database, tuple(building.problems), time.monotonic() - began, tuple(building.notes))
 
     def further(

@@ -92,7 +92,8 @@ class Half:
                 database=SimpleNamespace(schemas=("public",), state_table="schema_migrations"),
             ),
         )
-        return diagnose(systems, version, scratch=scratch)
+        self.heard = list[tuple[str, float, float | None]]()
+        return diagnose(systems, version, scratch=scratch, advance=lambda *told: self.heard.append(told))
 
     def signature(self) -> SchemaSignature:
         with psycopg.connect(self.live.owner_url) as conn:
@@ -155,6 +156,10 @@ def test_an_index_that_was_half_built_is_there_and_is_not(half: Half, scratch: S
     with pytest.raises(psycopg.errors.UniqueViolation):
         half.run(statements[5])
     found = half.diagnose(scratch)
+    assert [told for told in half.heard if told[0] == "running its statements one by one"] == [
+        ("running its statements one by one", count, len(statements)) for count in range(len(statements))
+    ]
+    assert half.heard[0][0] == "building the schema of 1" and half.heard[-1][1:] == (1, 2)
     assert found.verdict is Verdict.PARTLY
     assert "index public.shops_region_idx (invalid)" in found.between
     assert found.finish[0] == "DROP INDEX IF EXISTS public.shops_region_idx"

@@ -84,6 +84,17 @@ def test_each_form_is_known_and_described(dumps: Path, name: str) -> None:
     assert found.packed is (name in ("plain.gz", "custom", "directory"))
 
 
+@pytest.mark.parametrize("name", ["plain", "plain.gz", "custom", "directory"])
+def test_how_far_it_is_read_is_told_to_the_end(dumps: Path, name: str) -> None:
+    heard: dict[str, list[tuple[float, float | None]]] = {}
+    describe_dump(dumps / name, TOOLS, advance=lambda what, done, of: heard.setdefault(what, []).append((done, of)))
+    assert set(heard) >= {"reading the dump", *(["reading the archive"] if name in ("custom", "directory") else [])}
+    for told in heard.values():
+        assert told == sorted(told) and told[-1][0] > 0
+    done, of = heard["reading the dump"][-1]
+    assert done == of
+
+
 def test_the_time_of_a_plain_one_is_told_when_its_zone_is_utc(dumps: Path, tmp_path: Path) -> None:
     text = (dumps / "plain").read_text()
     started = next(line for line in text.splitlines() if line.startswith("-- Started on "))

@@ -237,7 +237,15 @@ class TestCodeAndSchema:
 
     def test_a_backup_gives_the_pair_rows_to_be_tried_on(self, rig: Rig, tmp_path: Path) -> None:
         systems = with_log(rig, {9: NEEDS_9, 8: TRIED})
-        plan = rollback_plan(systems, rig.incident, migration_target=8)
+        heard: dict[str, list[float]] = {}
+        plan = rollback_plan(
+            systems,
+            rig.incident,
+            migration_target=8,
+            advance=lambda what, done, _of: heard.setdefault(what, []).append(done),
+        )
+        assert heard["trying deployments on both schemas"] == [0, 1, 2, 3] and heard["restoring"][-1] > 0
+        assert heard["building the schema of 8"] == [float(at) for at in range(8)]
         assert any(isinstance(step.action, FreezeWrites) for step in plan.steps), "on schema 9 rows meet a check"
         assert not any(f"{rig.deployments[8]} works on schema 8" in each for each in plan.warnings), plan.warnings
         made = rehearse(plan, systems, rig.incident, actor="tester")

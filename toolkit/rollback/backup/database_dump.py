@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.adapters.pgtools import Advance, Dump, LockedOut, PgTools
+from toolkit.adapters.pgtools import Dump, LockedOut, PgTools
 from toolkit.adapters.postgres import Connection, Database, sql
 from toolkit.errors import BackupError, DatabaseError
 from toolkit.playbook import Playbook
+from toolkit.progress import Advance
 from toolkit.rollback.backup.left_out import (
     Extension,
     SchemaRights,

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from toolkit.adapters.pgtools import Advance, PgTools
+from toolkit.adapters.pgtools import PgTools
 from toolkit.adapters.postgres import ServerIdentity
 from toolkit.adapters.systems import Systems
 from toolkit.checks import CheckResult, Outcome
@@ -19,6 +19,7 @@ from toolkit.clock import utc_now
 from toolkit.errors import BackupError, ToolkitError, UnverifiedError
 from toolkit.incident import Incident
 from toolkit.playbook import pg_bindir
+from toolkit.progress import Advance
 from toolkit.rollback.backup.aside import free_bytes, keep_private, written_aside
 from toolkit.rollback.backup.conditions import compression_for, condition_checks, database_bytes
 from toolkit.rollback.backup.database_dump import PACKED, DatabaseDump

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from toolkit.adapters.pgtools import PgTools
 from toolkit.errors import BackupError
+from toolkit.progress import Advance, no_advance
 from toolkit.rollback.backup.foreign_archive import describe_archive
 from toolkit.rollback.backup.foreign_dump import ForeignDump, Form
 from toolkit.rollback.backup.foreign_plain import describe_plain
@@ -29,14 +30,18 @@ _OTHERS = {
 }
 
 
-def describe_dump(path: Path, tools: PgTools, *, server_major: int | None = None) -> ForeignDump:
-    """Read a dump to its end and describe it. `server_major`: of the server that it is to be restored on.
+def describe_dump(
+    path: Path, tools: PgTools, *, server_major: int | None = None, advance: Advance = no_advance
+) -> ForeignDump:
+    """Read a dump to its end and describe it. `server_major`: of the server that it is to be restored on. `advance`
+    hears how much of it is read.
 
     BackupError when it is no dump of PostgreSQL at all, or cannot be read.
     """
     try:
         form, packed = _sniff(path)
-        dump = describe_plain(path, packed) if form is Form.PLAIN else describe_archive(path, form, tools)
+        plain = form is Form.PLAIN
+        dump = describe_plain(path, packed, advance) if plain else describe_archive(path, form, tools, advance)
     except OSError as error:
         raise BackupError(f"{path} cannot be read: {error.strerror}") from None
     return replace(dump, reasons=(*dump.reasons, *_unfit(dump, server_major)))

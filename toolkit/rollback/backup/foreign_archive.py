@@ -12,6 +12,7 @@ from pathlib import Path
 from toolkit.adapters.pgtools import PgTools
 from toolkit.adapters.pgtools_words import Contents
 from toolkit.errors import BackupError
+from toolkit.progress import Advance
 from toolkit.rollback.backup.foreign_dump import ForeignDump, Form
 from toolkit.rollback.backup.measuring import PIECE, measure_files
 
@@ -22,13 +23,13 @@ _HEADER = re.compile(r";\s+(?P<key>[A-Za-z _]+): (?P<value>.*)")
 _CREATED = "; Archive created at "
 
 
-def describe_archive(path: Path, form: Form, tools: PgTools) -> ForeignDump:
-    digest, size = _digest(path)
+def describe_archive(path: Path, form: Form, tools: PgTools, advance: Advance) -> ForeignDump:
+    digest, size = _digest(path, advance)
     listing, reasons = "", list(_torn_tar(path) if form is Form.TAR else ())
     if not reasons:
         try:
             listing = tools.listing(path)
-            reasons += _torn_rows(path, form, tools, size)
+            reasons += _torn_rows(path, form, tools, size, advance)
         except BackupError as error:
             reasons.append(f"its table of contents cannot be read: {error.what}")
     header = {
@@ -67,11 +68,11 @@ def _named(contents: Contents, kind: str) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _torn_rows(path: Path, form: Form, tools: PgTools, size: int) -> Iterator[str]:
+def _torn_rows(path: Path, form: Form, tools: PgTools, size: int, advance: Advance) -> Iterator[str]:
     """What breaks off among the rows. pg_restore sees it in blocks and packed files; a plain data file that is cut
     short is only seen by the line that should end it."""
     try:
-        tools.read_through(path, READ_AT_LEAST_S + size / READ_BYTES_PER_S)
+        tools.read_through(path, READ_AT_LEAST_S + size / READ_BYTES_PER_S, advance=advance)
     except BackupError as error:
         yield f"it is truncated or damaged: {error.what}"
         return
@@ -101,13 +102,16 @@ def _torn_tar(path: Path) -> Iterator[str]:
         yield "it is truncated: the end of the tar is missing"
 
 
-def _digest(path: Path) -> tuple[str, int]:
+def _digest(path: Path, advance: Advance) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
-    for file in [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file()):
+    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    whole = sum(file.stat().st_size for file in files)
+    for file in files:
         if path.is_dir():
             digest.update(f"{file.relative_to(path)}\0".encode())
         with file.open("rb") as content:
             while piece := content.read(PIECE):
                 digest.update(piece)
                 size += len(piece)
+                advance("reading the dump", size, whole)
     return digest.hexdigest(), size

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from toolkit.progress import Advance
 from toolkit.rollback.backup.foreign_dump import ForeignDump, Form
 from toolkit.rollback.backup.measuring import PIECE
 
@@ -99,8 +100,8 @@ class _Plain:
             yield "it connects to a database by itself (pg_dump --create)"
 
 
-def describe_plain(path: Path, packed: bool) -> ForeignDump:
-    reading, told = _Read(path, packed), _Plain()
+def describe_plain(path: Path, packed: bool, advance: Advance) -> ForeignDump:
+    reading, told = _Read(path, packed, advance), _Plain()
     for line in reading.lines():
         told.take(line)
     schemas = dict.fromkeys([*told.schemas, *(schema for schema, _ in told.tables)])
@@ -126,8 +127,9 @@ def describe_plain(path: Path, packed: bool) -> ForeignDump:
 class _Read:
     """A file of lines, packed or not, hashed as it is read. Long lines come without their end."""
 
-    def __init__(self, path: Path, packed: bool) -> None:
-        self._path, self._packed = path, packed
+    def __init__(self, path: Path, packed: bool, advance: Advance) -> None:
+        self._path, self._packed, self._advance = path, packed, advance
+        self._whole = path.stat().st_size
         self.digest, self.bytes, self.torn = hashlib.sha256(), 0, ""
 
     def lines(self) -> Iterator[bytes]:
@@ -161,6 +163,7 @@ class _Read:
         while piece := file.read(PIECE):
             self.digest.update(piece)
             self.bytes += len(piece)
+            self._advance("reading the dump", self.bytes, self._whole)
             yield piece
 
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.adapters.pgtools import Advance
 from toolkit.adapters.postgres import Connection, Database
 from toolkit.checks import Check, CheckResult, Finding, Outcome, failed, passed, run_checks, unknown
 from toolkit.errors import BackupError, DatabaseError
+from toolkit.progress import Advance
 from toolkit.rollback.backup.emergency import Backup, inspect_backup
 from toolkit.rollback.backup.inspection import NEEDED
 from toolkit.rollback.backup.left_out import sequences

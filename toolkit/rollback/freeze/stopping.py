@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from toolkit.adapters.postgres import Connection, Database, sql
 from toolkit.errors import DatabaseError, RollbackError
+from toolkit.progress import Advance, no_advance
 from toolkit.rollback.blocking import Blocker, BlockerWatch, Patience, sqlstate_of
 from toolkit.rollback.freeze import record
 from toolkit.rollback.freeze.holes import holes
@@ -33,14 +34,9 @@ PATIENCE = Patience(lock_within_ms=500, give_up_after_s=20, first_pause_s=0.1, l
 END_WITHIN_S = 10.0
 
 Guard = Callable[[Connection], None]
-Advance = Callable[[str, float, float | None], None]
 
 
 def _free(_conn: Connection) -> None:
-    pass
-
-
-def _silent(_what: str, _done: float, _of: float | None) -> None:
     pass
 
 
@@ -50,7 +46,7 @@ class Means:
     the sessions that hold what the freeze waits for, when half of the patience is used up."""
 
     guard: Guard = _free
-    advance: Advance = _silent
+    advance: Advance = no_advance
     patience: Patience = PATIENCE
     end_within_s: float = END_WITHIN_S
     end_blockers: bool = False

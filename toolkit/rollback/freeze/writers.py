@@ -6,12 +6,13 @@ REVOKE was committed are all there are, and no clock is needed to tell them from
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from toolkit.adapters.postgres import Connection, Database
 from toolkit.errors import RollbackError
+from toolkit.progress import Advance
 from toolkit.rollback.freeze.scope import Scope
 
 LOOK_EVERY_S = 0.02
@@ -145,7 +146,7 @@ def end_writers(
     closed: Sequence[str],
     *,
     within_s: float,
-    advance: Callable[[str, float, float | None], None],
+    advance: Advance,
 ) -> list[Writer]:
     """End the transactions that are writing now, and wait until none of them is left. Later ones cannot write.
 

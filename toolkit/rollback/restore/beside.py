@@ -141,7 +141,7 @@ class Beside:
     def _load_foreign(self, database: Database, major: int, tools: PgTools) -> list[str]:
         """Somebody's dump, read to its end before. A plain one stops at its first error, with BackupError; what the
         server refuses of an archive is returned."""
-        require_usable(describe_dump(self.source.path, tools, server_major=major))
+        require_usable(describe_dump(self.source.path, tools, server_major=major, advance=self.around.advance))
         if self.source.kind == "plain":
             if creates_public(self.source.path):
                 with database.writing() as conn:

@@ -7,6 +7,7 @@ file or folder that somebody names is taken as named, if it is what it says; whe
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from toolkit.adapters.pgtools import PgTools
@@ -15,6 +16,7 @@ from toolkit.checks import Outcome
 from toolkit.errors import BackupError, RollbackError, ToolkitError
 from toolkit.incident import Incident
 from toolkit.playbook import pg_bindir
+from toolkit.progress import Advance, no_advance
 from toolkit.rollback.backup import inspect_backup
 from toolkit.rollback.backup.foreign import describe_dump, require_usable
 from toolkit.rollback.backup.inspection import NEEDED
@@ -103,9 +105,10 @@ def candidates(
     server: ServerIdentity | None,
     *,
     inspect: Callable[[Source, ServerIdentity | None], str] | None = None,
+    advance: Advance = no_advance,
 ) -> list[Candidate]:
     """Each with the reason why it is not taken. `inspect` looks at one that nothing else speaks against."""
-    look = inspect or _wrong_with
+    look = inspect or partial(_wrong_with, advance=advance)
     judged: list[Candidate] = []
     for source in sources:
         verified = read_verified(source.path, source.sha256)
@@ -131,13 +134,14 @@ def choose(found: Sequence[Candidate], damaged: Damaged, *, target: str) -> Sour
     )
 
 
-def named_source(path: Path, server: ServerIdentity | None) -> Source:
+def named_source(path: Path, server: ServerIdentity | None, *, advance: Advance = no_advance) -> Source:
     """The one that somebody names. One of ours must be whole, and of this server; a dump of others must be whole and
     fit the server's version. BackupError otherwise."""
     source = read_source(path)
     if source.kind != "ours":
         tools = PgTools.found(pg_bindir())
-        dump = describe_dump(path, tools, server_major=None if server is None else major_of(server.version))
+        major = None if server is None else major_of(server.version)
+        dump = describe_dump(path, tools, server_major=major, advance=advance)
         require_usable(dump)
         return replace(source, taken_at=dump.made_at, schemas=dump.schemas, extensions=dump.extensions)
     if wrong := _wrong_with(source, server):
@@ -155,10 +159,10 @@ def _too_late(source: Source, damaged: Damaged) -> str:
     return ""
 
 
-def _wrong_with(source: Source, server: ServerIdentity | None) -> str:
+def _wrong_with(source: Source, server: ServerIdentity | None, *, advance: Advance = no_advance) -> str:
     """What an inspection of all its files finds; '' where it is whole."""
     if source.kind != "ours":
-        dump = describe_dump(source.path, PgTools.found(pg_bindir()))
+        dump = describe_dump(source.path, PgTools.found(pg_bindir()), advance=advance)
         return "; ".join(dump.reasons)
     results = inspect_backup(source.path, server)
     wrong = [each for each in results if each.name in NEEDED and each.outcome is not Outcome.PASS]

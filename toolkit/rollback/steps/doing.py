@@ -5,18 +5,15 @@ died between the effect and its entry.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from toolkit.adapters.postgres import Connection
 from toolkit.adapters.systems import Systems
 from toolkit.incident import Incident
+from toolkit.progress import Advance, Tell, no_advance
 from toolkit.rollback.blocking import Patience
 from toolkit.rollback.plan import Plan
-
-Tell = Callable[[str, Mapping[str, Any]], None]
-Advance = Callable[[str, float, float | None], None]  # what is being done, how much of it, of how much (or None)
 
 
 class Fence(Protocol):
@@ -41,10 +38,6 @@ class NoFence:
 
 
 NO_FENCE = NoFence()
-
-
-def no_advance(_what: str, _done: float, _of: float | None) -> None:
-    """Shows nothing."""
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,22 @@
-"""How far a long step is: shown to a person at once, journaled now and then with an estimate of what is left."""
+"""How far a long piece of work is: shown to a person at once, journaled now and then with an estimate of what is left.
+
+Whoever works calls an `Advance` and knows nothing of who listens: a bar at a terminal, a notebook, the journal.
+"""
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from toolkit.rollback.steps.doing import Advance, Tell
+Advance = Callable[[str, float, float | None], None]  # what is being done, how much of it, of how much (None: unknown)
+Tell = Callable[[str, Mapping[str, Any]], None]
 
 JOURNAL_EVERY_S = 5.0
 PROGRESS = "step.progress"
+
+
+def no_advance(_what: str, _done: float, _of: float | None) -> None:
+    """Shows nothing."""
 
 
 @dataclass
