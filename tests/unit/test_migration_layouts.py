@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from toolkit.errors import RollbackError, ToolkitError, UsageError
 from toolkit.rollback.migrations import LAYOUTS, MigrationFolder, Script, read_folder, read_script
 from toolkit.rollback.migrations.layout import Entry, numbered
-from toolkit.rollback.migrations.sqitch import without_outer_transaction
+from toolkit.rollback.migrations.sqitch import ENDS, without_outer_transaction
 
 DBMATE = "-- migrate:up\nCREATE TABLE t ();\n-- migrate:down\nDROP TABLE t;\n"
 GOOSE = "-- +goose Up\nCREATE TABLE t ();\n-- +goose Down\nDROP TABLE t;\n"
@@ -174,6 +174,7 @@ class TestOrder:
             "revert/events.sql",
         ]
         assert "BEGIN … COMMIT" in found.said[0]
+        assert all(m.verify is None for m in found.migrations.values())
 
     @given(st.lists(st.integers(0, 9999), min_size=1, max_size=12, unique=True))
     def test_numbers_are_kept_only_where_they_rise(self, numbers: list[int]) -> None:
@@ -344,6 +345,13 @@ class TestSqitchScripts:
     )
     def test_anything_else_stays_as_it_is(self, script: str) -> None:
         assert without_outer_transaction(script.encode()) == script.encode()
+
+    def test_a_verify_script_is_read_without_its_rollback(self, tmp_path: Path) -> None:
+        files = dict(ONE_OF_EACH["sqitch"]) | {"verify/t.sql": "BEGIN;\nSELECT a FROM t WHERE false;\nROLLBACK;\n"}
+        verify = read(tmp_path, files).migrations[1].verify
+        assert verify is not None and verify.file == "verify/t.sql"
+        assert [statement.tokens[0].text for statement in verify.statements] == ["select"]
+        assert without_outer_transaction(b"BEGIN; SELECT 1; COMMIT;", ENDS["verify"]) == b"BEGIN; SELECT 1; COMMIT;"
 
     def test_what_remains_of_transaction_control_is_a_problem(self, tmp_path: Path) -> None:
         files = dict(ONE_OF_EACH["sqitch"]) | {"revert/t.sql": "BEGIN; DROP TABLE t; COMMIT; DROP TABLE u;"}

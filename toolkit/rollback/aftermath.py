@@ -1,4 +1,5 @@
-"""How did it leave the database? After a rollback: the schema that the migrations make, and no conflict left undecided.
+"""How did it leave the database? After a rollback: the schema that the migrations make, the tool's own verify script
+passing where it has one, and no conflict left undecided.
 
 Asked once it is known whether the rollback helped, for it takes longer and changes nothing for the users. It builds on
 a scratch server and only reads the target. What could not be looked at is unknown, and unknown is not passed.
@@ -11,6 +12,7 @@ from toolkit.errors import ToolkitError
 from toolkit.incident import Incident
 from toolkit.rollback.built_schema import live_against_built
 from toolkit.rollback.freeze import frozen
+from toolkit.rollback.own_verify import verified_by_script
 from toolkit.rollback.plan import Plan
 from toolkit.rollback.runner import RunResult
 from toolkit.rollback.scratch import scratch_server
@@ -44,7 +46,8 @@ def _schema(systems: Systems, plan: Plan) -> list[CheckResult]:
         identity = systems.database.identity()
         leave_out = ("grant",) if frozen(systems.database) else ()  # what a freeze has taken is no drift
         with scratch_server(like=identity) as scratch:
-            return live_against_built(systems, scratch, plan.ends_at.to_version, leave_out=leave_out)
+            results = live_against_built(systems, scratch, plan.ends_at.to_version, leave_out=leave_out)
+        return [*results, *verified_by_script(systems, plan.ends_at.to_version)]
     except ToolkitError as error:
         nothing = unknown(error.what)
         return run_checks([Check(SCHEMA, AREA, lambda: nothing)])

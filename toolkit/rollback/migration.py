@@ -210,10 +210,16 @@ def _down(migration: Migration, folder: MigrationFolder, to: int) -> Step:
         what=f"Run {migration.down.file} and set the state table to {below}, in one transaction",
         why=f"The target is {to}; downs run from the newest to the oldest",
         expected="It waits for its locks half a second at a time, names who is in its way, and tries again",
-        verify=f"The state table says version {below}, clean",
+        verify=f"The state table says version {below}, clean{_own_verify(folder, below, to)}",
         undo=f"Apply {migration.up.file if migration.up else f'migration {migration.version}'} again with the "
         "migration tool; what the down destroyed is salvaged, and goes back by `toolkit salvage put-back`",
     )
+
+
+def _own_verify(folder: MigrationFolder, below: int | None, to: int) -> str:
+    """The migration tool's own verify script, at the last down."""
+    script = folder.migrations[below].verify if below is not None and below == to else None
+    return f"; at the end {script.file} is run, and rolled back" if script else ""
 
 
 def _hidden(migrations: Sequence[Migration]) -> list[str]:

@@ -14,6 +14,7 @@ from toolkit.errors import ToolkitError
 from toolkit.rollback.built_schema import live_against_built
 from toolkit.rollback.damage import Damage, told_on_a_copy
 from toolkit.rollback.migrations import read_folder
+from toolkit.rollback.own_verify import verified_by_script
 from toolkit.rollback.pair import PairResult, gather
 from toolkit.rollback.pairing import pair_on_copy, running_after
 from toolkit.rollback.plan import FreezeWrites, Plan, ReleaseWrites, Step, SwapIn
@@ -91,6 +92,7 @@ def _schema(played: Played) -> list[CheckResult]:
         if version is None:
             return []
         results = live_against_built(played.systems, played.scratch, version)
+        results += verified_by_script(played.systems, version)
     except ToolkitError as error:
         what = error.what
         return run_checks([Check("the schema is that of the target version", AREA, lambda: failed(what))])

@@ -33,6 +33,8 @@ from toolkit.rollback.damage import Damage
 from toolkit.rollback.freeze import frozen
 from toolkit.rollback.kept_plan import end_plan, keep_plan, unfinished_plans
 from toolkit.rollback.lease import Lease, holder_of
+from toolkit.rollback.migrations import Script, read_folder
+from toolkit.rollback.own_verify import VERIFIED
 from toolkit.rollback.plan import FreezeWrites, Plan, RestoreBeside, Step, SwapIn
 from toolkit.rollback.rehearsal import rehearse, rehearse_if_needed
 from toolkit.rollback.restore.source_reading import read_source
@@ -176,16 +178,25 @@ class TestRehearsing:
 
 
 class TestAftermath:
-    def test_the_live_schema_is_held_against_the_one_that_the_migrations_make(self, rig: Rig) -> None:
+    def test_the_live_schema_is_held_against_the_one_that_the_migrations_make(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         plan = rig.plan(migration_target=8)
         dry = carry_out(plan, rig.systems, rig.incident, actor="a")
         assert overall(aftermath(rig.systems, rig.incident, dry, actor="a")) is Outcome.UNKNOWN
         done = carry_out(plan, rig.systems, rig.incident, actor="a", execute=True, no_rehearsal=UNREHEARSED)
         assert overall(aftermath(rig.systems, rig.incident, done, actor="a")) is Outcome.PASS
+        script = Script("verify/8.sql", b"SELECT gone FROM events")
+        folder = read_folder(rig.systems.target.migrations)
+        with_one = replace(folder, migrations={8: replace(folder.migrations[8], verify=script)})
+        with monkeypatch.context() as patched:
+            patched.setattr("toolkit.rollback.own_verify.read_folder", lambda _: with_one)
+            (wrong,) = [r for r in aftermath(rig.systems, rig.incident, done, actor="a") if r.outcome is Outcome.FAIL]
+        assert wrong.name == VERIFIED and "gone" in wrong.evidence
         rig.query("ALTER TABLE events ADD COLUMN left_behind int")
         drifted = aftermath(rig.systems, rig.incident, done, actor="a")
         assert overall(drifted) is Outcome.FAIL and any("left_behind" in each.evidence for each in drifted)
-        assert [entry.data["outcome"] for entry in rig.entries("database.checked")] == ["pass", "fail"]
+        assert [entry.data["outcome"] for entry in rig.entries("database.checked")] == ["pass", "fail", "fail"]
 
 
 class TestSalvage:

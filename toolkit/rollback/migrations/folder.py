@@ -49,8 +49,9 @@ class Script:
 class Migration:
     """One version. `up` or `down` is None where there is no such script.
 
-    `version` orders: the number that the tool gives, or where it gives none (or orders otherwise than by number) its
-    place in the folder, from 1. `label` is what the tool writes in its state table.
+    `verify` is the tool's own script that fails where the schema is not what the migration makes. `version` orders: the
+    number that the tool gives, or where it gives none (or orders otherwise than by number) its place in the folder,
+    from 1. `label` is what the tool writes in its state table.
     """
 
     version: int
@@ -58,6 +59,7 @@ class Migration:
     up: Script | None
     down: Script | None
     label: str = ""
+    verify: Script | None = None
 
     def __post_init__(self) -> None:
         if not self.label:

@@ -22,6 +22,7 @@ class Entry:
     number: int | None
     up: Script | None
     down: Script | None
+    verify: Script | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def numbered(entries: Sequence[Entry]) -> tuple[dict[int, Migration], str | None
         )
         numbers = list(range(1, len(entries) + 1))
     pairs = zip(numbers, entries, strict=True)
-    found = {n: Migration(n, e.name, e.up, e.down, e.label) for n, e in pairs if n is not None}
+    found = {n: Migration(n, e.name, e.up, e.down, e.label, e.verify) for n, e in pairs if n is not None}
     return found, said
 
 

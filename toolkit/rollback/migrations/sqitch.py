@@ -1,12 +1,12 @@
 """sqitch: `sqitch.plan` gives the order, `deploy/`, `revert/` and `verify/` hold a script for each change.
 
 A change that was reworked comes twice in the plan; the older one's scripts are called `name@tag.sql` (sqitchchanges).
-sqitch's scripts bring their own BEGIN and COMMIT. An outermost pair is taken off here, so that they can run in a
-transaction of ours; its place is kept by blanks, so that lines and columns stay what they are.
+sqitch's scripts bring their own BEGIN and COMMIT, those that verify a ROLLBACK. An outermost pair is taken off here, so
+that they can run in a transaction of ours; its place is kept by blanks, so that lines and columns stay what they are.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +20,11 @@ _CHANGE = re.compile(r"(?P<name>[^\s@#\[:%]+)(?:\s+\[[^\]]*\])?\s+\d{4}-\d\d-\d\
 _TAG = re.compile(r"@(?P<name>[^\s\[]+)\s")
 _TOP_DIR = re.compile(r"^\s*top_dir\s*=\s*(?P<folder>\S+)", re.MULTILINE)
 _OPENING = re.compile(r"\b(begin|start\s+transaction)(\s+(work|transaction))?\s*;", re.IGNORECASE)
-_CLOSING = re.compile(r"\b(commit|end)(\s+(work|transaction))?\s*(;|$)", re.IGNORECASE)
+_CLOSING = re.compile(r"\b(commit|end|rollback)(\s+(work|transaction))?\s*(;|$)", re.IGNORECASE)
 _OPENS = ("begin", "begin work", "begin transaction", "start transaction")
 _CLOSES = ("commit", "commit work", "commit transaction", "end", "end work", "end transaction")
+_ROLLS_BACK = ("rollback", "rollback work", "rollback transaction")
+ENDS = {"deploy": _CLOSES, "revert": _CLOSES, "verify": _ROLLS_BACK}  # how the scripts of a folder end
 _PSQL = "holds psql's own commands (line {}), which only psql runs"
 
 
@@ -39,10 +41,10 @@ class Sqitch(Layout):
         top = _top(path)
         entries = []
         for number, change in enumerate(_changes(path), start=1):
-            up, down = (_script(path, top / kind / f"{change.script}.sql") for kind in ("deploy", "revert"))
+            up, down, verify = (_script(path, top / kind, f"{change.script}.sql") for kind in ENDS)
             if up is None:
                 raise malformed(PLAN, f"change {number} ({change.name}) has no script in deploy/")
-            entries.append(Entry(change.script, change.name, None, up, down))
+            entries.append(Entry(change.script, change.name, None, up, down, verify))
         said = [
             "An outermost BEGIN … COMMIT of a script is taken off, so that it runs in one transaction with the record"
         ]
@@ -89,11 +91,13 @@ def _top(path: Path) -> Path:
     return moved if (moved / "deploy").is_dir() else path
 
 
-def _script(path: Path, file: Path) -> Script | None:
+def _script(path: Path, folder: Path, name: str) -> Script | None:
+    file = folder / name
     if not file.exists():
         return None
     script = read_script(file, file.relative_to(path).as_posix())
-    return Script(script.file, without_outer_transaction(script.content), problem=_psql_problem(script))
+    bare = without_outer_transaction(script.content, ENDS[folder.name])
+    return Script(script.file, bare, problem=_psql_problem(script))
 
 
 def _psql_problem(script: Script) -> str | None:
@@ -105,8 +109,8 @@ def _psql_problem(script: Script) -> str | None:
     return _PSQL.format(line) if line else None
 
 
-def without_outer_transaction(content: bytes) -> bytes:
-    """The same script without the one BEGIN that opens it and the one COMMIT that closes it.
+def without_outer_transaction(content: bytes, closes: Sequence[str] = _CLOSES) -> bytes:
+    """The same script without the one BEGIN that opens it and the one COMMIT (or what `closes` says) that closes it.
 
     As it is where it has none, or more transaction control than that.
     """
@@ -114,7 +118,7 @@ def without_outer_transaction(content: bytes) -> bytes:
     try:
         found = statements(text)
         control = transaction_control(found)
-        if len(control) != 2 or control != [found[0], found[-1]] or not _is_pair(*control):
+        if len(control) != 2 or control != [found[0], found[-1]] or not _is_pair(control[0], control[1], closes):
             return content
         for bare in _blanked(text, *control):
             if statements(bare) == found[1:-1]:
@@ -124,8 +128,8 @@ def without_outer_transaction(content: bytes) -> bytes:
     return content
 
 
-def _is_pair(opening: Statement, closing: Statement) -> bool:
-    return _words(opening) in _OPENS and _words(closing) in _CLOSES
+def _is_pair(opening: Statement, closing: Statement, closes: Sequence[str]) -> bool:
+    return _words(opening) in _OPENS and _words(closing) in closes
 
 
 def _words(statement: Statement) -> str:

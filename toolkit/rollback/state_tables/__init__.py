@@ -19,7 +19,7 @@ from toolkit.adapters.state_tables import (
 from toolkit.rollback.state_tables.accounts import Account, account_of
 from toolkit.rollback.state_tables.golang_migrate import GolangMigrate
 from toolkit.rollback.state_tables.listed_accounts import Dbmate, Diesel, Flyway, Goose, NodePgMigrate
-from toolkit.rollback.state_tables.reading import read_recorded, read_state
+from toolkit.rollback.state_tables.reading import owner_of, read_recorded, read_state
 from toolkit.rollback.state_tables.sqitch import Sqitch
 from toolkit.rollback.state_tables.state import MigrationState, against
 
@@ -43,6 +43,7 @@ __all__ = [
     "choose",
     "find_state_tables",
     "identify",
+    "owner_of",
     "read_recorded",
     "read_state",
     "read_table",

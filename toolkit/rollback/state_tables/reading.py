@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from toolkit.adapters.postgres import Database
+from toolkit.adapters.postgres import Connection, Database
 from toolkit.adapters.state_tables import Found, Recorded, choose, find_state_tables, read_table
 from toolkit.errors import RollbackError
 from toolkit.rollback.migrations import MigrationFolder
@@ -42,6 +42,22 @@ def read_recorded(database: Database, named: str, folder: MigrationFolder | None
     if folder is not None:
         recorded = replace(recorded, version=against(found, recorded, folder).version)
     return found, recorded
+
+
+def owner_of(conn: Connection, found: Found) -> str:
+    """Whoever owns the state table, if we may act as that role, or ourselves: what a script creates should be the
+    migration tool's, not ours."""
+    row = conn.execute(
+        """
+        SELECT CASE WHEN pg_has_role(relowner, 'MEMBER') THEN pg_get_userbyid(relowner)::text ELSE current_user END
+        FROM pg_class
+        JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE nspname = %(schema)s AND relname = %(table)s
+        """,
+        {"schema": found.schema, "table": found.table},
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 def _require_its_folder(found: Found, folder: MigrationFolder, target: str) -> None:

@@ -27,6 +27,7 @@ from toolkit.rollback.state_tables import (
     against,
     choose,
     find_state_tables,
+    owner_of,
     read_state,
     read_table,
 )
@@ -133,7 +134,7 @@ class MovingOneMigration(Doing):
             found, account, state = self._account(conn, folder)
             if state.dirty != self.mends or not self.may_begin(state):
                 raise self._refused(state)
-            return _owner(conn, found)
+            return owner_of(conn, found)
 
         def record(conn: Connection) -> None:
             found, account, _ = self._account(conn, folder)
@@ -232,19 +233,3 @@ class MovingOneMigration(Doing):
     @abstractmethod
     def wanted(self) -> str:
         """What the state table should say before, as half a sentence."""
-
-
-def _owner(conn: Connection, found: Found) -> str:
-    """Whoever owns the state table, if we may act as that role, or ourselves: what a script creates should be the
-    migration tool's, not ours."""
-    row = conn.execute(
-        """
-        SELECT CASE WHEN pg_has_role(relowner, 'MEMBER') THEN pg_get_userbyid(relowner)::text ELSE current_user END
-        FROM pg_class
-        JOIN pg_namespace ON pg_namespace.oid = relnamespace
-        WHERE nspname = %(schema)s AND relname = %(table)s
-        """,
-        {"schema": found.schema, "table": found.table},
-    ).fetchone()
-    assert row is not None
-    return str(row[0])
