@@ -16,7 +16,19 @@ import typer
 from typer._click.exceptions import ClickException  # typer's own copy, which it raises and does not show elsewhere
 
 import toolkit
-from toolkit.cli import backup, declare, drill, journal, migration, postmortem, restore, rollback, salvage, sandbox
+from toolkit.cli import (
+    backup,
+    declare,
+    drill,
+    journal,
+    migration,
+    playbook,
+    postmortem,
+    restore,
+    rollback,
+    salvage,
+    sandbox,
+)
 from toolkit.cli.options import told_error
 from toolkit.errors import ToolkitError
 from toolkit.redaction import redact
@@ -36,6 +48,7 @@ app.add_typer(backup.app, name="backup")
 app.add_typer(migration.app, name="migration")
 app.add_typer(salvage.app, name="salvage")
 app.add_typer(restore.app, name="restore")
+app.add_typer(playbook.app, name="playbook")
 app.command(name="rollback", epilog=rollback.EMERGENCY_EXAMPLES)(rollback.emergency_rollback)
 app.command(name="declare", epilog=declare.EXAMPLES)(declare.declare)
 app.command(name="postmortem", epilog=postmortem.EXAMPLES)(postmortem.postmortem)

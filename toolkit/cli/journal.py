@@ -7,7 +7,6 @@ import typer
 
 from toolkit.cli.options import Json, answer, examples
 from toolkit.errors import JournalError, UsageError
-from toolkit.incident import FACILITATOR_FILE, JOURNAL_FILE
 
 if TYPE_CHECKING:
     from toolkit.journal import Head, Inspection
@@ -65,6 +64,7 @@ def _kept_heads(folder: Path, target: str, playbook: str) -> "dict[str, Head]":
     """How far each journal had come, by file name, as a drill's score or the target says."""
     import json
 
+    from toolkit.incident import FACILITATOR_FILE, JOURNAL_FILE
     from toolkit.journal import Head
 
     heads = {}

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
 
 from toolkit.cli.options import REPORTS, print_json
 from toolkit.cli.restore_words import AS_PROPOSED, Restoring
@@ -215,6 +214,8 @@ def _incident_begun(asked: Asked, systems: "Systems") -> Iterator["Incident"]:
 def _show_plan(asked: Asked, plan: "Plan") -> None:
     if asked.json:
         return
+    from rich.markdown import Markdown
+
     asked.console.print(Markdown(plan.heading()))
     show_rows(asked.console, "", plan.rows())
 

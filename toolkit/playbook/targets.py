@@ -64,7 +64,7 @@ class ChannelAccess(BaseModel):
     `unset` names the variables that the playbook names and that hold nothing, by field.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     slack_token: SecretStr | None = None
     slack_api_url: str = ""
@@ -131,7 +131,7 @@ class Target(BaseModel):
     `unset` names the variables of what was not given, by field; it is '' then, as what the playbook does not name.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     name: str
     production: bool
