@@ -9,17 +9,18 @@ target.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
 from toolkit.checks import CheckResult, overall, tally
-from toolkit.errors import UsageError
+from toolkit.errors import JournalError, UsageError
 from toolkit.journal import Entry, Journal
 from toolkit.playbook import Severity
 
 JOURNAL_FILE = "journal.jsonl"
+AFTERWARDS = timedelta(days=1)  # for which a resolved incident is still at hand
 FACILITATOR_FILE = "facilitator.jsonl"  # beside it in a drill: what broke and when, sealed from the assessment
 
 
@@ -95,12 +96,12 @@ class Incident:
     @property
     def state(self) -> State | None:
         """The furthest state that was journaled; None before the incident is opened."""
-        return next((_STATE_KINDS[e.kind] for e in reversed(self.journal.entries()) if e.kind in _STATE_KINDS), None)
+        return state_in(self.journal.entries())
 
     @property
     def severity(self) -> Severity | None:
         """The severity as it stands; None before the incident is opened."""
-        return _latest_severity(self.journal.entries())
+        return severity_in(self.journal.entries())
 
     @property
     def reasons(self) -> list[str]:
@@ -111,8 +112,7 @@ class Incident:
     @property
     def worst_severity(self) -> Severity | None:
         """The worst that it ever was."""
-        found = [s for e in self.journal.entries() if (s := _severity_in(e)) is not None]
-        return min(found, key=lambda severity: severity.value, default=None)
+        return worst_severity_in(self.journal.entries())
 
     def moment(self, state: State) -> datetime | None:
         """When the state was first reached, UTC; None when it was not."""
@@ -123,11 +123,42 @@ class Incident:
         return next((e for e in reversed(self.journal.entries()) if e.kind == kind), None)
 
 
-def _severity_in(entry: Entry) -> Severity | None:
+def incidents_at_hand(folder: Path, now: datetime) -> list[Incident]:
+    """Those in the folders of this folder that are open, the newest last; where none is, those resolved within a day.
+
+    What cannot be read is left out.
+    """
+    found = [Incident(path.parent) for path in sorted(folder.glob(f"*/{JOURNAL_FILE}"))]
+    states = {each: _state_if_readable(each) for each in found}
+    still_open = [each for each, state in states.items() if state not in (None, State.RESOLVED)]
+    over = [each for each, state in states.items() if state is State.RESOLVED]
+    return still_open or [each for each in over if (at := each.moment(State.RESOLVED)) and now - at < AFTERWARDS]
+
+
+def _state_if_readable(incident: Incident) -> State | None:
+    try:
+        return incident.state
+    except JournalError:
+        return None
+
+
+def state_in(entries: Sequence[Entry]) -> State | None:
+    """The furthest state that these entries tell; None before an incident is opened."""
+    return next((_STATE_KINDS[entry.kind] for entry in reversed(entries) if entry.kind in _STATE_KINDS), None)
+
+
+def severity_in(entries: Iterable[Entry]) -> Severity | None:
+    """The severity as it stands after these entries."""
+    found = [severity for entry in entries if (severity := _severity_said(entry)) is not None]
+    return found[-1] if found else None
+
+
+def worst_severity_in(entries: Iterable[Entry]) -> Severity | None:
+    """The worst that these entries tell."""
+    found = [severity for entry in entries if (severity := _severity_said(entry)) is not None]
+    return min(found, key=lambda severity: severity.value, default=None)
+
+
+def _severity_said(entry: Entry) -> Severity | None:
     said = {OPENED: "severity", SEVERITY_CHANGED: "to"}.get(entry.kind)
     return Severity(entry.data[said]) if said else None
-
-
-def _latest_severity(entries: Iterable[Entry]) -> Severity | None:
-    found = [severity for entry in entries if (severity := _severity_in(entry)) is not None]
-    return found[-1] if found else None

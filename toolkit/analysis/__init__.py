@@ -11,6 +11,18 @@
 It measures and cites; it writes nothing and decides nothing. Whatever is not in the evidence is None.
 """
 
-from toolkit.analysis.model import Analysis, analyse, cited
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toolkit.analysis.model import Analysis, analyse, cited
 
 __all__ = ["Analysis", "analyse", "cited"]
+
+
+def __getattr__(name: str) -> object:
+    """The model is loaded when it is asked for: it brings pandas along, and who only reads a journal needs none."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from toolkit.analysis import model
+
+    return getattr(model, name)

@@ -28,6 +28,7 @@ from toolkit.cli import (
     rollback,
     salvage,
     sandbox,
+    update,
 )
 from toolkit.cli.options import told_error
 from toolkit.errors import ToolkitError
@@ -49,6 +50,7 @@ app.add_typer(migration.app, name="migration")
 app.add_typer(salvage.app, name="salvage")
 app.add_typer(restore.app, name="restore")
 app.add_typer(playbook.app, name="playbook")
+app.add_typer(update.app, name="update")
 app.command(name="rollback", epilog=rollback.EMERGENCY_EXAMPLES)(rollback.emergency_rollback)
 app.command(name="declare", epilog=declare.EXAMPLES)(declare.declare)
 app.command(name="postmortem", epilog=postmortem.EXAMPLES)(postmortem.postmortem)

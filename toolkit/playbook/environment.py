@@ -16,6 +16,13 @@ SANDBOX_VARIABLE = "TOOLKIT_SANDBOX"
 ENVIRONMENT_FILE = "environment"
 
 
+def target_named(name: str) -> str:
+    """The target that is named, or that TOOLKIT_TARGET names. UsageError where none is."""
+    if chosen := name or os.environ.get(TARGET_VARIABLE):
+        return chosen
+    raise UsageError("No target was named", state="nothing was done", next=f"--target NAME, or set {TARGET_VARIABLE}")
+
+
 def database_url(variable: str) -> str:
     """The URL that an environment variable holds. UsageError where it holds none."""
     if not (url := os.environ.get(variable)):

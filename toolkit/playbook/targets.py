@@ -17,7 +17,8 @@ from toolkit.playbook.section import Seconds, Section, VariableName
 class Monitoring(Section):
     """How the monitor looks. A drill scales these; an emergency does not.
 
-    `fast_enough_ms` is for a target on slower hardware than production, in place of the thresholds' own.
+    `fast_enough_ms` is for a target on slower hardware than production, in place of the thresholds' own. `minute_s`:
+    how many seconds a minute of the playbook's (updates, responses) takes.
     """
 
     poll_every_s: Seconds = 15
@@ -26,6 +27,7 @@ class Monitoring(Section):
     polls_to_raise: Annotated[int, Field(ge=1)] = 2
     polls_to_clear: Annotated[int, Field(ge=1)] = 4
     silence_s: Seconds = 900
+    minute_s: Seconds = 60
     fast_enough_ms: Annotated[float, Field(ge=0)] | None = None
 
 
