@@ -1,13 +1,16 @@
 """A client or a line that falls silent leaves production neither locked nor waiting for ever; a pooler is no line."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 from pydantic import SecretStr
+from session_pooler import TOLD_PID, SessionPooler
 
 from toolkit.adapters import postgres
-from toolkit.adapters.postgres import Database
+from toolkit.adapters.postgres import Database, pid_of
 from toolkit.clock import wait_until
 from toolkit.drill.database import ServiceDatabase
 from toolkit.errors import DatabaseError, UsageError
@@ -52,8 +55,49 @@ def test_a_statement_by_itself_has_a_deadline_of_the_client_too(database: Databa
 def test_a_pooler_is_known_by_the_process_id_whatever_its_port(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database.require_direct()
+    database.require_session()
     through = Database(database._url, target="sandbox")
     monkeypatch.setattr(psycopg.ConnectionInfo, "backend_pid", property(lambda _: 1))
     with pytest.raises(UsageError, match="goes through a pooler"):
-        through.require_direct()
+        through.require_session()
+
+
+SUPABASE, OTHER = "aws-0-eu-central-1.pooler.supabase.com", "pooler.example.net"
+
+
+@pytest.fixture
+def pooler(churn_database: ServiceDatabase) -> Iterator[SessionPooler]:
+    with SessionPooler(churn_database.server.port) as running:
+        yield running
+
+
+def test_a_session_pooler_of_supabase_is_a_line_to_work_on(
+    pooler: SessionPooler, churn_database: ServiceDatabase
+) -> None:
+    through = Database(
+        SecretStr(pooler.url(churn_database.toolkit_url, SUPABASE)), target="t", application_name="silent"
+    )
+    assert not through.pooled
+    through.require_session()
+    with psycopg.connect(churn_database.admin_url, autocommit=True) as admin, through.writing() as conn:
+        shown = [conn.execute(f"SHOW {name}").fetchone() for name in ("lock_timeout", "application_name", "timezone")]
+        assert shown == [("500ms",), ("silent",), ("UTC",)]
+        assert conn.info.backend_pid == TOLD_PID != pid_of(conn)
+        conn.execute("SELECT pg_advisory_xact_lock(4712)")
+        held = admin.execute("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 4712").fetchone()
+        assert held == (pid_of(conn),)
+
+
+def test_any_other_pooler_is_refused_and_so_is_one_that_gives_sessions_away(
+    pooler: SessionPooler, churn_database: ServiceDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Database(SecretStr(pooler.url(churn_database.toolkit_url, OTHER)), target="t")
+    with pytest.raises(UsageError, match="by another process id"):
+        other.require_session()
+    giving = Database(SecretStr(pooler.url(churn_database.toolkit_url, SUPABASE)), target="t")
+    with giving.singly() as shared:
+        monkeypatch.setattr(giving, "singly", lambda **_: contextlib.nullcontext(shared))
+        monkeypatch.setattr(giving, "reading", lambda **_: contextlib.nullcontext(shared))
+        with pytest.raises(UsageError, match="gives this session away") as refused:
+            giving.require_session()
+    assert "pooler.supabase.com:5432" in (refused.value.next or "")

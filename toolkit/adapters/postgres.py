@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -23,6 +24,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
+from toolkit.adapters.poolers import NO_OPTIONS, TRANSACTION_POOLER_PORT, Line, line_of, through_a_pooler
 from toolkit.errors import DatabaseError, UsageError, WrongServerError
 from toolkit.journal import Head
 from toolkit.redaction import keep_secret
@@ -39,8 +41,7 @@ HANG_UP_AFTER_S = 3 * READ_WITHIN_MS / 1000
 # a line that died without a word is noticed by both sides in about 20 s, whatever a statement may take
 _ASKED_AFTER_S, _ASKED_EVERY_S, _ASKED_TIMES = 5, 5, 3
 _SENT_WITHIN_MS = 20_000
-TRANSACTION_POOLER_PORT = "6543"
-NO_OPTIONS = "unsupported startup parameter"  # PgBouncer's word
+_PIDS: WeakKeyDictionary[psycopg.Connection[Any], int] = WeakKeyDictionary()  # where the line tells another one
 
 _TOOLKIT_SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS toolkit;
@@ -94,7 +95,8 @@ class Database:
         """Connects to nothing yet. UsageError for a URL that libpq cannot read; the URL is not quoted."""
         self._url, self.target, self.application_name = url, target, application_name
         self._parts = _parts_of(url, target)
-        self._direct = False  # seen to be no pooler's
+        self._line = line_of(self._parts)
+        self._kept = False  # seen to keep its session
 
     def libpq(self) -> dict[str, str]:
         """The connection as libpq's variables (PGHOST, PGPASSWORD, …), for programs whose arguments others can read."""
@@ -108,35 +110,41 @@ class Database:
     @property
     def pooled(self) -> bool:
         """Whether the URL is that of a transaction pooler, which has no session state (locks, SET, pg_dump)."""
-        return TRANSACTION_POOLER_PORT in str(self._parts.get("port") or "").split(",")
+        return self._line is Line.TRANSACTION
 
-    def require_direct(self) -> None:
-        """UsageError when the URL is a pooler's: dumps, locks and DDL misbehave there silently.
+    def require_session(self) -> None:
+        """UsageError unless a session stays ours: dumps, locks and DDL misbehave silently behind other poolers.
 
-        Whatever its port, a pooler gives its clients other process ids than the server's. A server that does not answer
-        says so to whoever asks it next.
+        Whatever its port, a pooler gives its clients other process ids than the server's: one that is not known to keep
+        sessions is refused. A server that does not answer says so to whoever asks it next.
         """
         if self.pooled:
-            raise self._through_a_pooler(f"a transaction pooler (port {TRANSACTION_POOLER_PORT})")
-        if self._direct:
+            raise through_a_pooler(f"a transaction pooler (port {TRANSACTION_POOLER_PORT})", self.target)
+        if self._kept:
             return
         try:
-            with self.reading() as conn:
-                self._direct = conn.execute("SELECT pg_backend_pid()").fetchone() == (conn.info.backend_pid,)
+            self._kept = self._keeps_its_session() if self._line is Line.SESSION else self._is_the_server()
         except DatabaseError as error:
             if NO_OPTIONS in error.what:
-                raise self._through_a_pooler("a pooler, which takes no settings") from None
+                raise through_a_pooler("a pooler, which takes no settings", self.target) from None
             return
-        if not self._direct:
-            raise self._through_a_pooler("a pooler: the server knows this session by another process id")
+        if not self._kept:
+            other = "gives this session away between two transactions"
+            known = "knows this session by another process id"
+            said = f"a pooler: it {other}" if self._line is Line.SESSION else f"a pooler: the server {known}"
+            raise through_a_pooler(said, self.target)
 
-    def _through_a_pooler(self, which: str) -> UsageError:
-        return UsageError(
-            f"The database URL goes through {which}",
-            target=self.target,
-            state="nothing was done",
-            next="use the direct connection, of the form db.PROJECT.supabase.co:5432",
-        )
+    def _is_the_server(self) -> bool:
+        with self.reading() as conn:
+            return _asked_pid(conn) == conn.info.backend_pid
+
+    def _keeps_its_session(self) -> bool:
+        """Whether nobody is given our server's session while we ask nothing."""
+        with self.singly(within_ms=READ_WITHIN_MS) as conn:
+            ours = _asked_pid(conn)
+            with self.reading() as other:
+                theirs = _asked_pid(other)
+            return theirs != ours == _asked_pid(conn)
 
     @contextlib.contextmanager
     def reading(self, *, within_ms: int = READ_WITHIN_MS) -> Iterator[Connection]:
@@ -220,16 +228,29 @@ class Database:
                 self._url.get_secret_value(),
                 application_name=self.application_name,
                 connect_timeout=CONNECT_WITHIN_S,
-                options=None if self.pooled else options,
+                options=options if self._line is Line.DIRECT else None,
                 prepare_threshold=None if self.pooled else 5,
                 tcp_user_timeout=_SENT_WITHIN_MS,
                 keepalives_idle=_ASKED_AFTER_S,
                 keepalives_interval=_ASKED_EVERY_S,
                 keepalives_count=_ASKED_TIMES,
             ) as conn:
+                if self._line is Line.SESSION:
+                    self._settle(conn, bounds)
                 yield conn
         except psycopg.Error as error:
             raise self._told(error) from error
+
+    def _settle(self, conn: Connection, bounds: Mapping[str, int]) -> None:
+        """What a session pooler drops of what was asked for when connecting. It ends the server's session with ours."""
+        wanted = {name: str(value) for name, value in bounds.items()} | {"timezone": "UTC"}
+        conn.autocommit = True
+        conn.execute(
+            "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS wanted (name, value)",
+            [[*wanted, "application_name"], [*wanted.values(), self.application_name]],
+        )
+        _PIDS[conn] = _asked_pid(conn)
+        conn.autocommit = False
 
     def _told(self, error: psycopg.Error) -> DatabaseError:
         """The server's primary message only: DETAIL holds rows."""
@@ -320,6 +341,17 @@ class Database:
                 """
             ).fetchall()
         return [StablePoint(*row) for row in rows]
+
+
+def pid_of(conn: Connection) -> int:
+    """The server's process of this session. Asks nothing: also for a transaction that must take no snapshot yet."""
+    return _PIDS.get(conn, conn.info.backend_pid)
+
+
+def _asked_pid(conn: Connection) -> int:
+    row = conn.execute("SELECT pg_backend_pid()").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _parts_of(url: SecretStr, target: str) -> Mapping[str, str | int | None]:

@@ -14,7 +14,7 @@ from textwrap import shorten
 from types import TracebackType
 from typing import Any, Self
 
-from toolkit.adapters.postgres import REFUSED, Connection, Database
+from toolkit.adapters.postgres import REFUSED, Connection, Database, pid_of
 from toolkit.errors import ToolkitError
 from toolkit.rollback.statement_text import without_values
 
@@ -159,7 +159,7 @@ def end_holders(conn: Connection, pid: int) -> Ended:
     that prevents a wraparound, superusers, replication, sessions of the toolkit, prepared transactions.
     """
     conn.execute("SELECT pg_stat_clear_snapshot()")
-    rows = conn.execute(_HOLDERS, {"pid": pid, "ours": conn.info.backend_pid}).fetchall()
+    rows = conn.execute(_HOLDERS, {"pid": pid, "ours": pid_of(conn)}).fetchall()
     ended, spared = [], []
     for number, application, state, age, query, started, why in rows:
         holder = Blocker(number, application, state, age, without_values(query))

@@ -6,6 +6,7 @@ It wraps whatever the other planners decided, so that there is one way to go dow
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from toolkit.adapters.poolers import USE
 from toolkit.errors import RollbackError
 from toolkit.rollback.plan import (
     BackUp,
@@ -60,7 +61,7 @@ def plan_emergency(
             "The database URL goes through a transaction pooler, where a freeze and a backup cannot be held",
             target=situation.target,
             state="nothing was done",
-            next="use the direct connection, of the form db.PROJECT.supabase.co:5432",
+            next=USE,
         )
     inner = [step for part in parts for step in part.steps]
     if not inner and breach is None:

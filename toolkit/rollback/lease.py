@@ -21,7 +21,7 @@ from typing import Any, LiteralString, NoReturn, Self
 
 import psutil
 
-from toolkit.adapters.postgres import Connection, Database
+from toolkit.adapters.postgres import Connection, Database, pid_of
 from toolkit.clock import iso
 from toolkit.errors import DatabaseError, RollbackError, ToolkitError, UsageError
 from toolkit.rollback.blocking import Blocker, BlockerWatch, sqlstate_of
@@ -325,7 +325,7 @@ def _taking_over(database: Database) -> contextlib.AbstractContextManager[Connec
 
 def _lock(conn: Connection, database: Database, blockers: list[Blocker]) -> None:
     """Lock the row against every guard. Whoever was in the way is put into `blockers`."""
-    watch = BlockerWatch(database, conn.info.backend_pid)
+    watch = BlockerWatch(database, pid_of(conn))
     try:
         with watch:
             conn.execute("SELECT FROM toolkit.lease WHERE name = %(name)s FOR UPDATE", {"name": NAME})

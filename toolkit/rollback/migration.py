@@ -5,6 +5,7 @@ Pure: it decides from a `Situation` and returns a `Plan`. What cannot end well i
 
 from collections.abc import Sequence
 
+from toolkit.adapters.poolers import USE
 from toolkit.adapters.vercel import Deployment
 from toolkit.errors import RollbackError
 from toolkit.rollback.application import (
@@ -116,7 +117,7 @@ def _usable(situation: Situation) -> tuple[MigrationFolder, MigrationState]:
             "The database URL goes through a transaction pooler, where locks and DDL misbehave silently",
             target=target,
             state="nothing was done",
-            next="use the direct connection, of the form db.PROJECT.supabase.co:5432",
+            next=USE,
         )
     if state.dirty:
         raise RollbackError(

@@ -59,7 +59,7 @@ def _server(systems: Systems, assessed: Mapping[str, Any]) -> Finding:
 
 def _direct(systems: Systems) -> Finding:
     try:
-        systems.database.require_direct()
+        systems.database.require_session()
     except UsageError as error:
         return failed(f"{error.what}; {error.next}")
     return passed("no transaction pooler in between")

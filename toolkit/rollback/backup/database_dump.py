@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.adapters.pgtools import Dump, LockedOut, PgTools
-from toolkit.adapters.postgres import Connection, Database, sql
+from toolkit.adapters.postgres import Connection, Database, pid_of, sql
 from toolkit.errors import BackupError, DatabaseError
 from toolkit.playbook import Playbook
 from toolkit.progress import Advance
@@ -95,7 +95,7 @@ class DatabaseDump:
 
         Two jobs at the first try, one from the second on. UsageError for a transaction pooler's URL.
         """
-        self._database.require_direct()
+        self._database.require_session()
         deadline, jobs = time.monotonic() + self._patience.give_up_after_s, JOBS
         for pause in self._patience.pauses():
             trouble: BackupError | DatabaseError
@@ -195,7 +195,7 @@ class DatabaseDump:
     def _lock(self, conn: Connection, tables: list[Relation]) -> None:
         """All at once, before the snapshot: LOCK takes none by itself. Waits as long as the connection's limit."""
         names = sql.SQL(", ").join(table.identifier for table in tables)
-        watch = BlockerWatch(self._database, conn.info.backend_pid)
+        watch = BlockerWatch(self._database, pid_of(conn))
         try:
             with watch:
                 conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))

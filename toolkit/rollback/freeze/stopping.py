@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from toolkit.adapters.postgres import Connection, Database, sql
+from toolkit.adapters.postgres import Connection, Database, pid_of, sql
 from toolkit.errors import DatabaseError, RollbackError
 from toolkit.progress import Advance, no_advance
 from toolkit.rollback.blocking import Blocker, BlockerWatch, Patience, sqlstate_of
@@ -137,7 +137,7 @@ def _revoke(database: Database, wish: _Wish, means: Means, blockers: list[Blocke
         lock_within_ms=means.patience.lock_within_ms,
         hang_up_after_s=3 * STATEMENT_WITHIN_MS / 1000,
     ) as conn:
-        watch = BlockerWatch(database, conn.info.backend_pid, end_after_s=0 if end else None)
+        watch = BlockerWatch(database, pid_of(conn), end_after_s=0 if end else None)
         try:
             with watch:
                 return _revoke_in(conn, wish, means.guard, database.target)

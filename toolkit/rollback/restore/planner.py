@@ -7,6 +7,7 @@ the length of the swap alone, unless a freeze is asked for.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from toolkit.adapters.poolers import USE
 from toolkit.errors import RollbackError
 from toolkit.rollback.damage import Damage
 from toolkit.rollback.migrations import Migration, MigrationFolder
@@ -92,7 +93,7 @@ def _require(situation: Situation) -> None:
             "The database URL goes through a transaction pooler, where locks and DDL misbehave silently",
             target=situation.target,
             state="nothing was done",
-            next="use the direct connection, of the form db.PROJECT.supabase.co:5432",
+            next=USE,
         )
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from toolkit.adapters.postgres import Connection, Database, sql
+from toolkit.adapters.postgres import Connection, Database, pid_of, sql
 from toolkit.errors import RollbackError
 from toolkit.rollback.freeze import reapply
 from toolkit.rollback.merge import hold_effects, merge_config, prepare_merge
@@ -154,7 +154,7 @@ def _put_back(above: Connection, around: Surroundings, swapped: Swapped, damaged
         damaged.writing(lock_within_ms=0, hang_up_after_s=hang_up_after_s) as here,
     ):
         close_to_all(above, name_of(live))
-        end_sessions(above, name_of(live), but=[there.info.backend_pid])
+        end_sessions(above, name_of(live), but=[pid_of(there)])
         there.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         prepare(here)  # what the merge has made in the copy
         same = count_rows(there, {schema: schema for schema in swapped.schemas}) == dict(swapped.counts)
@@ -224,7 +224,7 @@ def _catch_up(
     ):
         around.fence.guard(here)
         close_to_all(above, name)
-        end_sessions(above, name, but=[there.info.backend_pid])
+        end_sessions(above, name, but=[pid_of(there)])
         there.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         applications = around.systems.playbook.database.schemas
         require_covered(there, here, restored.schemas, applications)

@@ -16,7 +16,7 @@ class BackingUp(Doing):
 
     def require(self) -> None:
         assert self.around.plan.server is not None
-        self.around.systems.database.require_direct()
+        self.around.systems.database.require_session()
         self.around.systems.database.require(self.around.plan.server)
 
     def look(self) -> Standing:

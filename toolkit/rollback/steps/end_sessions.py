@@ -64,7 +64,7 @@ class EndingSessions(Doing):
         self._database = around.systems.database
 
     def require(self) -> None:
-        self._database.require_direct()
+        self._database.require_session()
         if self.around.plan.server is not None:
             self._database.require(self.around.plan.server)
 

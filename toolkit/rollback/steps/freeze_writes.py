@@ -188,6 +188,6 @@ def _means(around: Surroundings) -> Means:
 
 
 def _require_server(around: Surroundings) -> None:
-    around.systems.database.require_direct()
+    around.systems.database.require_session()
     if around.plan.server is not None:
         around.systems.database.require(around.plan.server)

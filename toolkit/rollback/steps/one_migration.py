@@ -75,7 +75,7 @@ class MovingOneMigration(Doing):
     def record(self, account: Account, conn: Connection, found: Found, migration: Migration) -> None: ...
 
     def require(self) -> None:
-        self._database.require_direct()
+        self._database.require_session()
         assert self.around.plan.server is not None
         self._database.require(self.around.plan.server)
         _ = Work(self._script(), self._database.target).pieces

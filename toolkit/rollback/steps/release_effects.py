@@ -23,7 +23,7 @@ class ReleasingEffects(Doing):
         self._mark = mark_of(around.incident.id, action.source, around.plan.turn)
 
     def require(self) -> None:
-        self._database.require_direct()
+        self._database.require_session()
 
     def look(self) -> Standing:
         with self._database.reading() as conn:

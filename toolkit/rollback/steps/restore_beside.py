@@ -23,7 +23,7 @@ class RestoringBeside(Doing):
         self._mark = mark_of(around.incident.id, action.source, around.plan.turn)
 
     def require(self) -> None:
-        self._database.require_direct()
+        self._database.require_session()
         if self.action.way == "databases":
             reopen(self._database)  # a run that died in the middle of a swap has left production closed
         if self.around.plan.server is not None and not self.around.rehearsal:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from toolkit.adapters.postgres import Connection, sql
+from toolkit.adapters.postgres import Connection, pid_of, sql
 from toolkit.errors import DatabaseError, RollbackError
 from toolkit.rollback.blocking import Blocker, BlockerWatch, hold_nothing_for_the_dead, sqlstate_of
 from toolkit.rollback.down_progress import Come, Key, come_to, finished, how_far
@@ -297,7 +297,7 @@ class ScriptRun:
     def _watching(self, conn: Connection, *, alone: bool = False) -> Iterator[None]:
         after_s = 0.0 if self.ending else self.around.patience.give_up_after_s if alone else None
         end_after_s = after_s if self.around.end_blockers else None
-        watch = BlockerWatch(self.around.systems.database, conn.info.backend_pid, end_after_s=end_after_s)
+        watch = BlockerWatch(self.around.systems.database, pid_of(conn), end_after_s=end_after_s)
         try:
             with watch:
                 yield

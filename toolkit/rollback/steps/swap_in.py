@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import NoReturn
 
-from toolkit.adapters.postgres import Connection
+from toolkit.adapters.postgres import Connection, pid_of
 from toolkit.errors import DatabaseError, RollbackError, ToolkitError
 from toolkit.rollback.blocking import Blocker, BlockerWatch, hold_nothing_for_the_dead, sqlstate_of
 from toolkit.rollback.locks_taken import locks_told
@@ -34,7 +34,7 @@ class SwappingIn(Doing):
         self._counted: dict[str, int] = {}  # the copy's rows before the swap
 
     def require(self) -> None:
-        self._database.require_direct()
+        self._database.require_session()
         self._reopen()
         if self.around.plan.server is not None and not self.around.rehearsal:
             self._database.require(self.around.plan.server)
@@ -128,7 +128,7 @@ class SwappingIn(Doing):
             hang_up_after_s=self.around.patience.hang_up_after_s,
         ) as conn:
             hold_nothing_for_the_dead(conn)
-            watch = BlockerWatch(self._database, conn.info.backend_pid, end_after_s=0 if ending else None)
+            watch = BlockerWatch(self._database, pid_of(conn), end_after_s=0 if ending else None)
             try:
                 with watch:
                     return self._swap(conn, restored)

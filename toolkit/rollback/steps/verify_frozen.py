@@ -26,7 +26,7 @@ class VerifyingFrozen(Doing):
         self._passed = ""
 
     def require(self) -> None:
-        self.around.systems.database.require_direct()
+        self.around.systems.database.require_session()
 
     def look(self) -> Standing:
         if self._passed:
