@@ -55,6 +55,12 @@ FROM pg_default_acl JOIN pg_namespace ON pg_namespace.oid = defaclnamespace
 WHERE nspname = 'public'
 ORDER BY 1, 2, 3
 """
+ANYWHERE = """
+SELECT defaclrole::regrole::text, defaclobjtype, defaclacl::text[]
+FROM pg_default_acl
+WHERE defaclnamespace = 0
+ORDER BY 1, 2
+"""
 PUBLISHED = """
 SELECT pubname, schemaname, tablename, attnames::text[], rowfilter FROM pg_publication_tables ORDER BY 1, 2, 3
 """
@@ -234,13 +240,18 @@ class TestRights:
             SET ROLE churn_owner;
             ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE SELECT ON TABLES FROM app_b6;
             ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT INSERT ON TABLES TO app_b7 WITH GRANT OPTION;
-            ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE EXECUTE ON FUNCTIONS FROM app_b8
+            ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE EXECUTE ON FUNCTIONS FROM app_b8;
+            ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+            ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO app_b7 WITH GRANT OPTION;
+            ALTER DEFAULT PRIVILEGES GRANT USAGE ON SCHEMAS TO app_b6
             """
         )
-        before = rig.query(DEFAULTS)
+        before, anywhere = rig.query(DEFAULTS), rig.query(ANYWHERE)
+        assert len(anywhere) == 3
         rig.beside(way).act()
         rig.swap(way).act()
         assert rig.query(DEFAULTS) == before
+        assert rig.query(ANYWHERE) == anywhere
         rig.query("SET ROLE churn_owner; CREATE TABLE later ()")
         assert rig.query("SELECT has_table_privilege('app_b6', 'later', 'SELECT')") == [(False,)]
 

@@ -65,11 +65,13 @@ WHERE defaclnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s
 """
 
 _CHANGE_DEFAULT = """
-SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %%I IN SCHEMA %%I ', %(owner)s::text, %(schema)s::text)
+SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %%I ', %(owner)s::text)
+    || CASE WHEN %(schema)s::text IS NULL THEN '' ELSE format('IN SCHEMA %%I ', %(schema)s::text) END
     || CASE WHEN %(give)s THEN 'GRANT ' ELSE 'REVOKE ' END
     || %(privilege)s::text
     || ' ON '
-    || CASE %(objects)s WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'ROUTINES' ELSE 'TYPES' END
+    || CASE %(objects)s WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'ROUTINES'
+       WHEN 'n' THEN 'SCHEMAS' WHEN 'L' THEN 'LARGE OBJECTS' ELSE 'TYPES' END
     || CASE WHEN %(give)s THEN ' TO ' ELSE ' FROM ' END
     || CASE WHEN %(grantee)s = '' THEN 'PUBLIC' ELSE format('%%I', %(grantee)s::text) END
     || CASE WHEN %(give)s AND %(grantable)s THEN ' WITH GRANT OPTION' ELSE '' END
@@ -148,9 +150,9 @@ def carry_over(conn: Connection, schema: str, live: Rights) -> list[str]:
     for grant in sorted(wanted - there):
         _change(conn, schema, grant, give=True)
     for default in sorted(now.defaults - live.defaults):
-        _change_default(conn, schema, default, give=False)
+        change_default(conn, schema, default, give=False)
     for default in sorted(live.defaults - now.defaults):
-        _change_default(conn, schema, default, give=True)
+        change_default(conn, schema, default, give=True)
     return [
         f"{each.privilege} on {each.name or schema} was taken from {each.grantee or 'PUBLIC'} again"
         for each in sorted(there - wanted)
@@ -160,7 +162,8 @@ def carry_over(conn: Connection, schema: str, live: Rights) -> list[str]:
     ]
 
 
-def _change_default(conn: Connection, schema: str, default: Default, *, give: bool) -> None:
+def change_default(conn: Connection, schema: str | None, default: Default, *, give: bool) -> None:
+    """Give or take one, in a schema, or (None) in the database as a whole."""
     row = conn.execute(_CHANGE_DEFAULT, {"give": give, "schema": schema, **asdict(default)}).fetchone()
     assert row is not None
     conn.execute(row[0].encode())

@@ -21,6 +21,7 @@ from toolkit.rollback.merge import hold_effects, merge_config, prepare_merge
 from toolkit.rollback.merge.conflicts import prepare
 from toolkit.rollback.plan import SwapIn
 from toolkit.rollback.relations import relations
+from toolkit.rollback.restore.default_privileges import carry_defaults
 from toolkit.rollback.restore.names import damaged_name, restored_name
 from toolkit.rollback.restore.other_database import (
     close_to_all,
@@ -55,7 +56,7 @@ def swap_databases(around: Surroundings, action: SwapIn, restored: Restored) -> 
         require_covered(there, here, restored.schemas, applications)
     carry_toolkit(live, copy, around.incident.folder)
     prepared = _prepare(around, action, restored, live, copy)
-    notes = carry_settings(live, maintenance(live), name, beside)
+    notes = [*carry_settings(live, maintenance(live), name, beside), *carry_defaults(live, copy)]
     with maintenance(live).singly() as above:
         _require_alone(above, name)
         _mark_closed(above, name, beside)
