@@ -22,12 +22,13 @@ from typing import Any, get_args
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 from rich.table import Table
 from two_million import EVENTS, require_met
 
 from toolkit.clock import wait_until
-from toolkit.drill.database import ServiceDatabase, create_database, create_roles
+from toolkit.drill.database import ServiceDatabase, create_database, create_deployment_role, create_roles
 from toolkit.lifeline import Lifeline
 from toolkit.places import runtime_home
 from toolkit.rollback.backup import make_backup
@@ -50,7 +51,7 @@ class Client(threading.Thread):
 
     def __init__(self, database: ServiceDatabase) -> None:
         super().__init__(daemon=True)
-        self._url, self._ended = database.app_url(8), threading.Event()
+        self._url, self._ended = database.url("app_b8"), threading.Event()
         self.acknowledged: list[str] = []
         self.longest_gap_s, self._last = 0.0, time.monotonic()
 
@@ -134,7 +135,8 @@ class Origin:
 @pytest.fixture(scope="module")
 def origin(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Origin:
     home = tmp_path_factory.mktemp("origin")
-    database = create_database(server, create_roles(server), "origin")
+    login = conninfo_to_dict(create_deployment_role(server.url(), "app_b8"))
+    database = create_database(server, create_roles(server) | {"app_b8": str(login["password"])}, "origin")
     set_up(database, events=EVENTS, cases=5_000)
     rig = RestoreRig(database, opened(home / "incident"))
     rig.systems.database.prepare()

@@ -4,11 +4,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import psutil
 import pytest
 
 from toolkit.drill.sandbox import Sandbox
@@ -41,7 +43,9 @@ def _run_kept(folder: Path, seed: int) -> FinishedDrill:
     sandbox = Sandbox.find(done.printed["sandbox"])
     state = sandbox.state
     urls = [state.database_url, state.owner_url, state.admin_url]
-    urls += json.loads((sandbox.home / "platform.json").read_text())["database_urls"].values()
+    for process in psutil.Process(state.keeper_pid).children(recursive=True):
+        with suppress(psutil.Error):  # a deployment's role is known to its own process alone
+            urls += [value for name, value in process.environ().items() if name == "DATABASE_URL"]
     passwords = {unquote(urlsplit(url).password or "") for url in urls}
     sandbox.stop()
     return replace(done, secrets=(state.vercel_token, state.webhook_secret, state.cron_secret, *passwords))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
-from toolkit.drill.database import ServiceDatabase, create_database, create_roles
+from toolkit.drill.database import ServiceDatabase, create_database, create_deployment_role, create_roles
 from toolkit.lifeline import Lifeline
 from toolkit.places import runtime_home
 from toolkit.server import PostgresServer
@@ -38,7 +39,11 @@ def cluster(lifeline: Lifeline) -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def role_passwords(cluster: PostgresServer) -> dict[str, str]:
-    return create_roles(cluster)
+    """Of all roles by name; `app_b6` and so on stand for the deployments' that a sandbox would have."""
+    passwords = create_roles(cluster)
+    for role in (f"app_b{build}" for build in range(6, 13)):
+        passwords[role] = str(conninfo_to_dict(create_deployment_role(cluster.url(), role))["password"])
+    return passwords
 
 
 @pytest.fixture

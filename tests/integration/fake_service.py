@@ -11,7 +11,7 @@ from typing import Any
 
 from toolkit import lifeline
 
-TOLD = ("BUILD", "DEPLOYMENT_ID", "DATABASE_URL", "PROCESSING_ENABLED", "K")
+TOLD = ("BUILD", "DEPLOYMENT_ID", "PROCESSING_ENABLED", "K")
 
 
 class Handler(BaseHTTPRequestHandler):

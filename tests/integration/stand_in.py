@@ -54,7 +54,7 @@ class StandIn:
             "production_url": production_url,
             "service_log": str(log),
             "environment": {"WHOP_WEBHOOK_SECRET": "whsec-hidden", "PROCESSING_ENABLED": "true"},
-            "database_urls": {str(build): f"postgresql://app_b{build}:pw-{build}@h/churn" for build in BUILDS},
+            "builds": list(BUILDS),
             "past_builds": [6, 7, 8],
             "service_argv": [sys.executable, str(FAKE_SERVICE)],
             "build_s": 0.05,

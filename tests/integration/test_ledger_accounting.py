@@ -263,7 +263,10 @@ def test_any_role_that_sees_all_rows_may_read(truth: Truth, churn_database: Serv
 
 def test_hidden_rows_are_an_error_and_never_a_loss(truth: Truth, churn_database: ServiceDatabase) -> None:
     truth.deliver("evt_1")
-    with psycopg.connect(churn_database.app_url(8)) as conn, pytest.raises(DatabaseError, match="row-level security"):
+    with (
+        psycopg.connect(churn_database.url("app_b8")) as conn,
+        pytest.raises(DatabaseError, match="row-level security"),
+    ):
         account(truth.path, conn)
 
 

@@ -12,6 +12,7 @@ import psutil
 import psycopg
 import pytest
 
+from toolkit.adapters.systems import connect
 from toolkit.clock import wait_until
 from toolkit.drill.faults import inject
 from toolkit.drill.sandbox import Sandbox, clear_leftovers, running_sandboxes
@@ -21,6 +22,7 @@ from toolkit.drill.steady import record_steady_state
 from toolkit.errors import DatabaseError, PlatformError, ToolkitError, UsageError
 from toolkit.places import sandbox_home
 from toolkit.playbook import load_playbook
+from toolkit.rollback.pair import role_of
 
 OWNER = """
 import sys, pathlib
@@ -190,6 +192,30 @@ def test_its_variables_are_the_playbooks_and_its_files_are_private(tmp_path: Pat
         assert "toolkit.drill.keeper" in commands and "toolkit.drill.senders" not in commands
         secrets = [sandbox.state.vercel_token, sandbox.state.webhook_secret, sandbox.state.cron_secret]
         assert not any(secret in commands for secret in [*secrets, "postgresql://"])
+
+
+def test_each_deployment_asks_the_database_as_a_role_of_its_own(tmp_path: Path) -> None:
+    name = f"test-{os.getpid()}-roles"
+    with Sandbox.start(name, options(tmp_path, traffic=False, monitor=False), attached=True) as sandbox:
+        book = load_playbook()
+        systems = connect(book, book.target("sandbox", {"TOOLKIT_SANDBOX": name}))
+        first = systems.platform.production(systems.production_host)
+        again = systems.platform.create_deployment(name="churn-saver", meta={"schemaVersion": "8"}, within=15)
+        systems.platform.promote(first.id, within=15)
+        expected = {each.id: role_of(book.database, each.id, each.schema_version) for each in (first, again)}
+        assert all(role and id_ in role and len(role) < 63 for id_, role in expected.items())
+        with psycopg.connect(sandbox.state.admin_url, autocommit=True) as conn:
+            asked = "SELECT DISTINCT application_name, usename::text FROM pg_stat_activity WHERE usename LIKE 'app_%'"
+            wait_until(
+                lambda: dict(conn.execute(asked).fetchall()) == expected, within=10, what="each to ask as itself"
+            )
+            members = "SELECT count(*) FROM pg_auth_members WHERE roleid = 'churn_app'::regrole"
+            assert conn.execute(members).fetchone() == (6,), "five deployments that were built, and the toolkit"
+            conn.execute("ALTER ROLE churn_app RENAME TO elsewhere")
+        with pytest.raises(PlatformError, match="ERROR"):
+            systems.platform.create_deployment(name="churn-saver", meta={"schemaVersion": "8"}, within=15)
+        systems.platform.close()
+        systems.service.close()
 
 
 def test_what_is_broken_already_is_not_broken_again_and_a_dead_part_is_told(tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def test_an_application_sees_the_company_it_names_and_no_other(
 ) -> None:
     migrate_up(owner, 8)
     seed(owner, seed=1, events=400, cases=100)
-    with psycopg.connect(churn_database.app_url(8)) as application:
+    with psycopg.connect(churn_database.url("app_b8")) as application:
         for company, visible in (("biz_03", {"biz_03"}), ("*", set(COMPANIES)), ("nobody", set())):
             application.execute("SELECT set_config('app.company_id', %s, true)", [company])
             for table in ("events", "recovery_cases", "creator_settings"):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from psycopg.types.json import Jsonb
 
+from toolkit.drill.database import deployment_role
 from toolkit.drill.service import statement_log
 from toolkit.drill.service.statement_log import StatementLog, as_sent
 from toolkit.errors import UsageError
@@ -184,7 +185,7 @@ class TestStatementLog:
 
 def test_the_playbook_says_as_whom_a_deployment_asks() -> None:
     names = load_playbook().database
-    assert role_of(names, "dpl_x", 8) == "app_b8"
+    assert role_of(names, "dpl_x", 8) == deployment_role(8, "dpl_x") == "app_b8_dpl_x"
     assert role_of(names, "dpl_x", None) is None
     assert role_of(names.model_copy(update={"deployment_role": "app_{deployment}"}), "dpl_x", None) == "app_dpl_x"
     assert role_of(names.model_copy(update={"deployment_role": None}), "dpl_x", 8) is None

@@ -6,7 +6,7 @@ It decides nothing that a notebook could not: the same functions run in `02_stab
 import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -335,8 +335,9 @@ def _confirmation(asked: Asked, plan: "Plan", systems: "Systems") -> str | None:
 def _prepare(asked: Asked, plan: "Plan", systems: "Systems", incident: "Incident") -> "Rehearsal | None":
     """The emergency backup, then the rehearsal on it, where the plan changes the database and makes neither itself."""
     from toolkit.rollback.backup import emergency_backup
+    from toolkit.rollback.rehearsal import rehearses_on_the_way
 
-    if not plan.changes_database or _freezes_first(plan):
+    if not plan.changes_database or rehearses_on_the_way(plan):
         return None
     with Progress(asked.console) as progress:
         made = emergency_backup(systems, incident, actor=asked.operator).make(execute=True, advance=progress)
@@ -348,21 +349,20 @@ def _prepare(asked: Asked, plan: "Plan", systems: "Systems", incident: "Incident
         return _rehearse(asked, plan, systems, incident, progress)
 
 
-def _freezes_first(plan: "Plan") -> bool:
-    """A full emergency stops writes before all else; its backup and its rehearsal come while nothing is written."""
-    return plan.kind == "emergency" and plan.backs_up
-
-
 def _rehearse(asked: Asked, plan: "Plan", systems: "Systems", incident: "Incident", progress: Progress) -> "Rehearsal":
     from toolkit.rollback.rehearsal import rehearse
 
     rehearsal = rehearse(
         plan, systems, incident, actor=asked.operator, budget_s=asked.rehearsal_budget_s, advance=progress
     )
+    _show_rehearsal(asked, rehearsal)
+    return rehearsal
+
+
+def _show_rehearsal(asked: Asked, rehearsal: "Rehearsal") -> None:
     if not asked.json:
         show_rows(asked.console, "rehearsal", rehearsal.rows())
         asked.console.print(rehearsal.verdict, highlight=False)
-    return rehearsal
 
 
 def _carry_out(
@@ -375,27 +375,28 @@ def _carry_out(
     resumed: bool = False,
 ) -> None:
     from toolkit.checks import Outcome, overall
-    from toolkit.rollback import aftermath, carry_out, recovery
+    from toolkit.rollback import aftermath, recovery
+    from toolkit.rollback.rehearsed_run import run_rehearsed
 
-    on_the_way = _freezes_first(plan)
-    reason = asked.no_rehearsal or ("it goes on where it died" if resumed and not on_the_way else "")
     made = [rehearsal] if rehearsal else []
+
+    def heard(on_the_way: "Rehearsal") -> None:
+        made.append(on_the_way)
+        _show_rehearsal(asked, on_the_way)
+
     with Progress(asked.console) as progress:
-
-        def rehearse_now() -> None:
-            made.append(_rehearse(asked, plan, systems, incident, progress))
-
-        manner = replace(_manner(asked, progress), rehearse=rehearse_now if on_the_way else None)
-        result = carry_out(
+        result = run_rehearsed(
             plan,
             systems,
             incident,
             actor=asked.operator,
             execute=True,
             confirm=_confirmation(asked, plan, systems),
-            no_rehearsal=reason,
+            no_rehearsal=asked.no_rehearsal,
             resumed=resumed,
-            manner=manner,
+            manner=_manner(asked, progress),
+            budget_s=asked.rehearsal_budget_s,
+            listen=heard,
         )
         progress("looking whether it helped", 0, None)
         results = recovery(systems, incident, result, actor=asked.operator)

@@ -1,23 +1,26 @@
 """The sandbox's database as production has it: roles apart, passwords, and nobody but `postgres` a superuser.
 
-Owns the creation of the service's database and its roles on a server of our own. It never runs a migration.
+Owns the creation of the service's database and its roles on a server of our own. The roles of deployments come one by
+one, as these are built. It never runs a migration.
 """
 
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import quote, urlsplit
 
 import psycopg
 from psycopg import sql
 
 from toolkit.drill.given import GivenServer
+from toolkit.errors import DatabaseError
 from toolkit.server import SUPERUSER, PostgresServer
 
-BUILDS = tuple(range(6, 13))
 OWNER, APPLICATION, TOOLKIT = "churn_owner", "churn_app", "toolkit"
 NAME = "churn"
-LOGINS = (OWNER, TOOLKIT, *(f"app_b{build}" for build in BUILDS))
+LOGINS = (OWNER, TOOLKIT)
 ROLES = (APPLICATION, *LOGINS)
+CONNECT_WITHIN_S = 5
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,6 @@ class ServiceDatabase:
         """For the toolkit: a member of the owner that may see activity and end sessions, and no superuser."""
         return self.url(TOOLKIT)
 
-    def app_url(self, build: int) -> str:
-        """For the deployment of that build: a role of its own, so that activity tells deployments apart."""
-        return self.url(f"app_b{build}")
-
 
 def create_roles(server: PostgresServer | GivenServer, mark: str = "") -> dict[str, str]:
     """Create the roles with random passwords, by role: all, or none. Once for each server. `mark` is said on each."""
@@ -60,9 +59,6 @@ def create_roles(server: PostgresServer | GivenServer, mark: str = "") -> dict[s
             conn.execute(
                 sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
             )
-        for role in passwords:
-            if role.startswith("app_b"):
-                conn.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(APPLICATION), sql.Identifier(role)))
         conn.execute(sql.SQL("GRANT {}, pg_monitor, pg_signal_backend TO toolkit").format(sql.Identifier(OWNER)))
         conn.execute("ALTER ROLE toolkit CREATEDB")  # a restore may stand beside in a database of its own
         # It may act as the application to prove what that may not do, and is not one of those whom its policies bind.
@@ -71,6 +67,31 @@ def create_roles(server: PostgresServer | GivenServer, mark: str = "") -> dict[s
         for role in ROLES if mark else ():
             conn.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(role), sql.Literal(mark)))
     return passwords
+
+
+def deployment_role(build: int, deployment: str) -> str:
+    """As whom a deployment asks the database, by the playbook's `deployment_role`: 40 bytes at most, of 63."""
+    return f"app_b{build}_{deployment}"
+
+
+def create_deployment_role(admin_url: str, role: str, mark: str = "") -> str:
+    """A login for one deployment, a member of the application's role. Returns its URL of the database of `admin_url`,
+    a superuser's. Raises DatabaseError, with nothing made.
+    """
+    password = secrets.token_urlsafe(18)
+    name, own = sql.Identifier(role), sql.Literal(password)
+    try:
+        with psycopg.connect(admin_url, connect_timeout=CONNECT_WITHIN_S) as conn:
+            conn.execute(
+                sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE {}").format(name, own, sql.Identifier(APPLICATION))
+            )
+            if mark:
+                conn.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(name, sql.Literal(mark)))
+    except psycopg.Error as error:
+        raise DatabaseError(f"No role could be made for a deployment: {error}", state="nothing was made") from None
+    parts = urlsplit(admin_url)
+    there = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{quote(role, safe='')}:{quote(password, safe='')}@{there}").geturl()
 
 
 def renew_passwords(server: PostgresServer) -> dict[str, str]:

@@ -57,14 +57,15 @@ class GivenServer:
                     state="nothing was made there",
                     next=NEXT,
                 )
-            for name, mark in _marks(conn, roles).items():
+            marks = _marks(conn, roles)
+            for name, mark in marks.items():
                 if not (mark.startswith(MARK) and _dead(mark)):
                     raise UsageError(
                         f"The server has a role {name} already" + (f", of {mark}" if mark.startswith(MARK) else ""),
                         state="it was left as it is",
                         next="stop that sandbox, or " + NEXT,
                     )
-            _remove(conn, _marks(conn, roles))
+            _remove(conn, _marked(conn, set(marks.values())))
 
     def start(self) -> None:
         """Its owner's business."""
@@ -72,15 +73,7 @@ class GivenServer:
     def stop(self, *, immediately: bool = False) -> None:
         """Remove the database and the roles that bear this sandbox's mark. The server runs on. Safe to repeat."""
         with self._connect() as conn:
-            own = conn.execute(
-                """
-                SELECT rolname, %(mark)s
-                FROM pg_roles
-                WHERE shobj_description(oid, 'pg_authid') = %(mark)s
-                """,
-                {"mark": self.mark},
-            ).fetchall()
-            _remove(conn, dict(own))
+            _remove(conn, _marked(conn, {self.mark}))
 
     def _connect(self) -> psycopg.Connection:
         try:
@@ -111,6 +104,19 @@ def _marks(conn: psycopg.Connection, roles: tuple[str, ...]) -> dict[str, str]:
     return dict(found.fetchall())
 
 
+def _marked(conn: psycopg.Connection, marks: set[str]) -> list[str]:
+    """The roles that bear one of them, those of deployments too."""
+    found = conn.execute(
+        """
+        SELECT rolname
+        FROM pg_roles
+        WHERE shobj_description(oid, 'pg_authid') = ANY(%(marks)s)
+        """,
+        {"marks": list(marks)},
+    )
+    return [name for (name,) in found.fetchall()]
+
+
 def _dead(mark: str) -> bool:
     """Whether that sandbox was this machine's and its keeper is gone. One without a state may be coming up."""
     host, _, home = mark.removeprefix(MARK).partition(": ")
@@ -119,7 +125,7 @@ def _dead(mark: str) -> bool:
     return host == socket.gethostname() and gone
 
 
-def _remove(conn: psycopg.Connection, roles: dict[str, str]) -> None:
+def _remove(conn: psycopg.Connection, roles: list[str]) -> None:
     """Drop the roles, and first the databases that they own: a restore may have made others beside the first."""
     owned = conn.execute(
         """
@@ -127,7 +133,7 @@ def _remove(conn: psycopg.Connection, roles: dict[str, str]) -> None:
         FROM pg_database JOIN pg_roles ON pg_roles.oid = datdba
         WHERE rolname = ANY(%(roles)s)
         """,
-        {"roles": list(roles)},
+        {"roles": roles},
     ).fetchall()
     for (name,) in owned:
         conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -28,10 +28,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from toolkit.clock import iso, utc_now, wait_until
 from toolkit.drill.cloning import clone
-from toolkit.drill.database import BUILDS, ROLES, ServiceDatabase, create_database, create_roles
+from toolkit.drill.database import ROLES, ServiceDatabase, create_database, create_roles
 from toolkit.drill.given import GivenServer
 from toolkit.drill.ledger import record_baseline
 from toolkit.drill.schema import MIGRATIONS, migrate_up, seed
+from toolkit.drill.service.builds import NEWEST, OLDEST
 from toolkit.drill.state import SandboxOptions, SandboxState, last_words, write_private
 from toolkit.errors import ToolkitError
 from toolkit.incident import JOURNAL_FILE
@@ -40,7 +41,7 @@ from toolkit.playbook import database_url, pg_bindir
 from toolkit.redaction import redact
 from toolkit.server import PostgresServer, find_binaries
 
-LIVE_VERSION = 8
+BUILDS, LIVE_VERSION = range(OLDEST, NEWEST + 1), 8
 PLATFORM_WITHIN_S = 30.0
 ONE_ANSWER_WITHIN_S = 2.0
 MONITOR_WITHIN_S = 30.0
@@ -148,7 +149,9 @@ class Keeper:
                 "SCHEDULER_ENABLED": "true",
                 "STATEMENT_LOG": str(state.statement_log),
             },
-            "database_urls": {str(build): database.app_url(build) for build in BUILDS},
+            "builds": list(BUILDS),
+            "database_url": database.admin_url,
+            "role_mark": database.server.mark if isinstance(database.server, GivenServer) else "",
             "past_builds": [6, 7, 8],
         }
         fds = (api.fileno(), production.fileno())

@@ -3,6 +3,7 @@
 It resolves names to systems, journals that the notebook began, and says at the top where one is. It decides nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,12 +49,14 @@ def open_desk(
     playbook: str = "",
     operator: str = "responder",
     without_incident: str = "",
+    begun: Callable[[Systems, Path], Incident] | None = None,
 ) -> Desk:
     """Start a notebook. `incident` is a folder; `target` a name in the playbook, '' for the one TOOLKIT_TARGET names.
 
     A notebook that also serves on a good day gives `without_incident`: the folder under reports/ in which a new one is
-    made when no incident is named. Raises UsageError for whatever does not exist or is not set, and for a parameter
-    that the notebook does not declare, before anything is touched.
+    made when no incident is named. One that goes on with what was begun gives `begun`, which then finds the incident by
+    what the target holds; it is given the systems, and where incidents are. Raises UsageError for whatever does not
+    exist or is not set, and for a parameter that the notebook does not declare, before anything is touched.
     """
     require_declared_parameters()
     book = load_playbook(playbook or None)
@@ -64,6 +67,8 @@ def open_desk(
         found = Incident(folder)
     elif incident:
         found = Incident.at(Path(incident))
+    elif begun is not None:
+        found = begun(systems, book.folder / "reports" / "incidents")
     else:
         raise UsageError("No incident was named", next="give its folder; toolkit declare opens one")
     desk = Desk(notebook, found, systems, operator)

@@ -146,6 +146,11 @@ class Unrehearsed:
         return []
 
 
+def rehearses_on_the_way(plan: Plan) -> bool:
+    """A full emergency stops writes before all else; its backup and its rehearsal come while nothing is written."""
+    return plan.kind == "emergency" and plan.backs_up
+
+
 def rehearse_if_needed(
     plan: Plan,
     systems: Systems,
@@ -163,6 +168,8 @@ def rehearse_if_needed(
         return Unrehearsed("What the platform does cannot be tried on a copy.")
     if not plan.changes_database:
         return Unrehearsed("It leaves the database alone: there is nothing to rehearse.")
+    if rehearses_on_the_way(plan):
+        return Unrehearsed("It stops writes first, and is tried on the backup that it makes then.")
     if no_rehearsal:
         return Unrehearsed(f"It is not rehearsed: {no_rehearsal}.")
     progress = latest_progress(incident.journal.entries())

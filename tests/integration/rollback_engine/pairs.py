@@ -141,7 +141,7 @@ def evidence_of(home: ServiceDatabase, build: int, folder: Path | None = None) -
 async def _serve(database: ServiceDatabase, build: int, log: Path | None) -> set[str]:
     environment = Environment(
         listen_fd=0,
-        database_url=database.app_url(build),
+        database_url=database.url(f"app_b{build}"),
         webhook_secret=SECRET.get_secret_value(),
         cron_secret=CRON,
         build=build,

@@ -158,7 +158,7 @@ class Clients:
     def _write(self, number: int) -> None:
         while not self._ended.is_set():
             try:
-                with psycopg.connect(self._database.app_url(8), autocommit=True) as conn:
+                with psycopg.connect(self._database.url("app_b8"), autocommit=True) as conn:
                     conn.execute("SET app.company_id = '*'")
                     self.pids.setdefault(number, set()).add(conn.info.backend_pid)
                     cases = [row[0] for row in conn.execute("SELECT id FROM recovery_cases ORDER BY id").fetchall()]

@@ -67,7 +67,7 @@ class Scene:
         return ReleasingWrites(ReleaseWrites(stage), self.around())
 
     def application(self) -> psycopg.Connection[Any]:
-        conn = psycopg.connect(self.service.app_url(8))
+        conn = psycopg.connect(self.service.url("app_b8"))
         conn.execute("SELECT set_config('app.company_id', '*', false)")
         conn.commit()
         return conn

@@ -176,7 +176,7 @@ def test_a_held_queue_gives_no_job_and_gets_every_time_back(
     with live.transaction():
         assert hold_queue(live, "pgboss") == waits > 0
         assert hold_queue(live, "pgboss") == 0
-    with psycopg.connect(churn_database.app_url(8), autocommit=True) as app:
+    with psycopg.connect(churn_database.url("app_b8"), autocommit=True) as app:
         app.execute("INSERT INTO pgboss.job (name, singleton_key) VALUES ('reminders', 'meanwhile')")
         assert values(app, ready) == [0]
     assert queue_is_held(live, "pgboss")

@@ -252,7 +252,7 @@ def test_what_is_kept_survives_a_crash_of_the_server(versions: Versions, known: 
     with versions.database(8) as home:
         serve(home, 8)
         known_as = Database(SecretStr(home.toolkit_url), target="test")
-        with psycopg.connect(home.app_url(8), autocommit=True) as conn:
+        with psycopg.connect(home.url("app_b8"), autocommit=True) as conn:
             conn.execute("SET application_name = 'a-secret-name'")
             conn.execute("/* for jane@example.com */ SELECT count(*) FROM events WHERE type = 'x'")
         assert keep_queries(known_as, "dpl_8", "app_b8") > 20

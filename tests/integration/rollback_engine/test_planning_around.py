@@ -113,6 +113,38 @@ def test_a_named_backup_is_restored_in_an_emergency_though_the_schema_has_not_mo
     assert [step.id for step in named.steps][:4] == ["freeze-writes", "back-up", "restore-beside", "swap-in"]
 
 
+def test_the_notebook_goes_on_with_what_was_begun_on_another_machine(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full emergency died before its backup, its folder is gone: the notebook makes backup and rehearsal itself."""
+    plan = rollback_plan(rig.systems, rig.incident, full_emergency=True)
+    with monkeypatch.context() as dying:
+        dying.setattr("toolkit.rollback.steps.back_up.make_backup", _dies)
+        with pytest.raises(RollbackError):
+            carry_out(plan, rig.systems, rig.incident, actor="t", execute=True, manner=Manner(rehearse=lambda: None))
+    assert frozen(rig.systems.database) is not None
+    rig.incident.folder.rename(tmp_path / "lost")
+    book = (ROOT / "playbook.toml").read_text().replace('"toolkit/drill/schema', f'"{ROOT}/toolkit/drill/schema')
+    for waits, waits_not in (("window_s = 6", "window_s = 0.5"), ('"/api/health", "/api/health/db", ', "")):
+        book = book.replace(waits, waits_not)
+    book = book.replace('health_checks = ["/api/health/webhooks"]', "health_checks = []")
+    (tmp_path / "playbook.toml").write_text(book)
+    for name, value in rig.environment().items():
+        monkeypatch.setenv(name, value)
+    asked = {"target": "sandbox", "playbook": str(tmp_path / "playbook.toml"), "execute": "resume"}
+    notebook = ROOT / "notebooks" / "03_rollback.ipynb"
+    papermill.execute_notebook(notebook, tmp_path / "out.ipynb", asked, progress_bar=False)
+    here = Incident.at(tmp_path / "reports" / "incidents" / rig.incident.id)
+    kinds = [entry.kind for entry in here.journal.entries()]
+    assert "rehearsal.made" in kinds and kinds.index("backup.made") < kinds.index("rehearsal.made")
+    assert rig.state_table() == [(8, False)] and frozen(rig.systems.database) is None
+    assert unfinished_plans(rig.systems.database) == []
+
+
+def _dies(*_: object, **__: object) -> None:
+    raise RollbackError("the machine is lost")
+
+
 def test_the_notebook_gives_up_what_was_begun(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full emergency that stopped at its rehearsal, writes frozen."""
     plan = rollback_plan(rig.systems, rig.incident, full_emergency=True)

@@ -22,7 +22,7 @@ from stand_in import StandIn
 from toolkit.adapters.systems import Systems
 from toolkit.checks import Outcome, overall
 from toolkit.cli import main
-from toolkit.drill.database import ServiceDatabase
+from toolkit.drill.database import ServiceDatabase, create_deployment_role, deployment_role
 from toolkit.drill.schema import MIGRATIONS, migrate_up
 from toolkit.errors import RollbackError, UsageError
 from toolkit.incident import Incident
@@ -39,6 +39,7 @@ from toolkit.rollback.plan import FreezeWrites, Plan, RestoreBeside, Step, SwapI
 from toolkit.rollback.rehearsal import rehearse, rehearse_if_needed
 from toolkit.rollback.restore.source_reading import read_source
 from toolkit.rollback.resuming import abort, incident_begun, plan_begun
+from toolkit.server import PostgresServer
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +51,12 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
 
 
 @pytest.fixture(scope="module")
-def deployments(platform: StandIn) -> dict[int, str]:
-    return deployments_of(platform)
+def deployments(platform: StandIn, cluster: PostgresServer, role_passwords: dict[str, str]) -> dict[int, str]:
+    """Each with its role, as the platform makes one where it has a database."""
+    made = deployments_of(platform)
+    for build, deployment in made.items():
+        create_deployment_role(cluster.url(), deployment_role(build, deployment))
+    return made
 
 
 @pytest.fixture
@@ -233,7 +238,8 @@ def with_log(rig: Rig, asked: Mapping[int, str]) -> Systems:
     """The same systems, with a log of what deployments asked, by their build."""
     log, lines = rig.incident.folder / "statements.jsonl", []
     for build, text in asked.items():
-        said = {"deployment": rig.deployments[build], "role": f"app_b{build}", "transaction": str(build)}
+        id_ = rig.deployments[build]
+        said = {"deployment": id_, "role": deployment_role(build, id_), "transaction": str(build)}
         lines += [said | {"sql": "SET LOCAL app.company_id = '*'"}, said | {"sql": text}]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
     log.chmod(0o600)

@@ -225,7 +225,7 @@ def test_only_the_owner_of_the_tables_may_use_the_copies(migrated: Migrated) -> 
     owner = f"SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = '{kept.kept_schema}'"
     assert migrated.query(owner) == [("churn_owner",)]
     with (
-        psycopg.connect(migrated.database.app_url(8)) as conn,
+        psycopg.connect(migrated.database.url("app_b8")) as conn,
         pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for schema"),
     ):
         conn.execute(f'SELECT * FROM {kept.kept_schema}."{kept.kept_table}"')

@@ -106,7 +106,7 @@ def live_service(
         environment = {
             "PATH": os.environ["PATH"],
             "LISTEN_FD": str(listening.fileno()),
-            "DATABASE_URL": database.app_url(build),
+            "DATABASE_URL": database.url(f"app_b{build}"),
             "WHOP_WEBHOOK_SECRET": SECRET.get_secret_value(),
             "CRON_SECRET": CRON_SECRET,
             "BUILD": str(build),

@@ -103,7 +103,7 @@ def test_a_row_that_a_policy_refuses_is_no_maintenance(
     row = "INSERT INTO recovery_cases (company_id, membership_id, user_id, failure_reason, first_failure_at)"
     errors = []
     for _ in range(2):
-        with psycopg.connect(churn_database.app_url(8)) as conn:
+        with psycopg.connect(churn_database.url("app_b8")) as conn:
             conn.execute("SELECT set_config('app.company_id', 'biz_00', true)")
             with pytest.raises(psycopg.errors.InsufficientPrivilege) as raised:
                 conn.execute(f"{row} VALUES ('biz_01', 'm', 'u', 'r', now())")

@@ -123,7 +123,7 @@ def test_what_is_not_there_is_an_error(conn: Connection) -> None:
 def test_a_role_that_sees_only_some_rows_gets_an_error_and_no_fingerprint(churn_database: ServiceDatabase) -> None:
     with psycopg.connect(churn_database.owner_url) as owner:
         migrate_up(owner, 8)
-    database = Database(SecretStr(churn_database.app_url(8)), target="test")
+    database = Database(SecretStr(churn_database.url("app_b8")), target="test")
     with pytest.raises(DatabaseError, match=r"row-level security .*42501"), database.reading() as conn:
         fingerprint(conn, "events")
 

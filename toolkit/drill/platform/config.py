@@ -18,9 +18,10 @@ class PlatformConfig(BaseModel):
 
     `api_fd` and `production_fd` are bound (or listening) TCP sockets that this process inherited; `api_url` and
     `production_url` are how others reach them. `environment` holds the project's variables at the start.
-    `database_urls` maps a build number, as text, to the URL that its deployments get as DATABASE_URL: one role for each
-    build. `past_builds` went live in this order; production points at the last. `service_argv` starts a deployment's
-    service; None is the drill's own.
+    `builds` can be built. `database_url` is a superuser's: a deployment that is built gets a role of its own there,
+    with `role_mark` as its comment, and that role's URL as DATABASE_URL; where it is None, neither. `past_builds` went
+    live in this order; production points at the last. `service_argv` starts a deployment's service; None is the drill's
+    own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -35,7 +36,9 @@ class PlatformConfig(BaseModel):
     production_url: str
     service_log: Path
     environment: dict[str, SecretStr]
-    database_urls: dict[str, SecretStr]
+    builds: list[int] = Field(min_length=1)
+    database_url: SecretStr | None = None
+    role_mark: str = ""
     past_builds: list[int] = Field(min_length=1)
     plan: Literal["hobby", "pro"] = "pro"
     service_argv: list[str] | None = None

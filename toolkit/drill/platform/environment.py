@@ -4,7 +4,7 @@ A change reaches only what is built after it. Values of the types `encrypted` an
 """
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from toolkit.drill.platform.refusal import Refused
@@ -54,7 +54,7 @@ class Environment:
         chosen = (v for v in self._variables.values() if target is None or target in v.targets)
         return sorted(chosen, key=lambda v: v.created_ms, reverse=True)
 
-    def snapshot(self, target: str) -> Mapping[str, str]:
+    def snapshot(self, target: str) -> dict[str, str]:
         """Key to value for what a deployment of this target is built with."""
         return {v.key: v.value for v in self._variables.values() if target in v.targets}
 

@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Mapping
 from datetime import timedelta
 
 from toolkit.clock import utc_now
+from toolkit.drill.database import create_deployment_role, deployment_role
 from toolkit.drill.platform.config import PlatformConfig
 from toolkit.drill.platform.deployments import Deployment, ReadyState, milliseconds, new_deployment_id, new_host
 from toolkit.drill.platform.gate import Gate
@@ -19,6 +20,7 @@ from toolkit.drill.platform.logs import LogBook
 from toolkit.drill.platform.processes import Fleet, ServiceProcess, StartFailed
 from toolkit.drill.platform.refusal import Refused
 from toolkit.drill.platform.state import AliasRequest, Identity, Project
+from toolkit.errors import DatabaseError
 from toolkit.lifeline import Lifeline
 
 TEAM_SLUG = "sandbox"
@@ -67,8 +69,8 @@ class Platform:
     def create(self, meta: Mapping[str, str], target: str) -> Deployment:
         """A deployment of the code that `meta.schemaVersion` names. It is built in the background."""
         version = meta.get("schemaVersion", "")
-        if version not in self.config.database_urls:
-            known = ", ".join(sorted(self.config.database_urls, key=int))
+        if version not in map(str, self.config.builds):
+            known = ", ".join(map(str, sorted(self.config.builds)))
             raise Refused(400, "bad_request", f"Invalid request: `meta.schemaVersion` should be one of {known}.")
         deployment = self.project.create(int(version), target, meta, now_ms=now_ms())
         self._defects[deployment.id], self.next_defect = self.next_defect, ""
@@ -86,8 +88,14 @@ class Platform:
 
     async def _build(self, deployment: Deployment) -> None:
         await asyncio.sleep(self.config.build_s / 3)
-        environment = self._snapshot(deployment.build, deployment.target)
-        environment = {**environment, "DEFECT": self._defects.get(deployment.id, "")}
+        try:
+            url = await asyncio.to_thread(self._database_url, deployment.id, deployment.build)
+        except DatabaseError as error:
+            sys.stderr.write(f"{deployment.id} was not built: {error}\n")
+            self.project.fail_building(deployment.id, "Command exited with 1")
+            return
+        environment = self.project.environment.snapshot(deployment.target) | url
+        environment["DEFECT"] = self._defects.get(deployment.id, "")
         self.project.start_building(deployment.id, environment, now_ms=now_ms())
         await asyncio.sleep(self.config.build_s * 2 / 3)
         built = self.project.finish_building(deployment.id, now_ms=now_ms())
@@ -129,9 +137,12 @@ class Platform:
         with contextlib.suppress(StartFailed):  # told on standard error by the fleet, and by each request's 502
             await self.fleet.process(deployment)
 
-    def _snapshot(self, build: int, target: str) -> dict[str, str]:
-        url = self.config.database_urls[str(build)].get_secret_value()
-        return {**self.project.environment.snapshot(target), "DATABASE_URL": url}
+    def _database_url(self, deployment_id: str, build: int) -> dict[str, str]:
+        """As whom this one deployment asks, so that sessions and queries tell deployments apart."""
+        if (admin := self.config.database_url) is None:
+            return {}
+        role = deployment_role(build, deployment_id)
+        return {"DATABASE_URL": create_deployment_role(admin.get_secret_value(), role, self.config.role_mark)}
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -160,9 +171,11 @@ class Platform:
         created, identity = now_ms() - int(age.total_seconds() * 1000), self.project.identity
         ready = None if error else created + 41_000
         branch = "main" if target == "production" else f"build-{build}-preview"
+        id_ = new_deployment_id()
+        environment = {} if error else self.project.environment.snapshot(target) | self._database_url(id_, build)
         self.project.add(
             Deployment(
-                id=new_deployment_id(),
+                id=id_,
                 host=new_host(identity.name, identity.team_slug),
                 build=build,
                 target=target,
@@ -178,7 +191,7 @@ class Platform:
                     "githubCommitMessage": f"Release build {build}",
                     "githubCommitRef": branch,
                 },
-                environment={} if error else self._snapshot(build, target),
+                environment=environment,
                 error=error,
             )
         )

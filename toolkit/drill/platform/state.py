@@ -119,6 +119,10 @@ class Project:
         """QUEUED → BUILDING. The environment is frozen here; later changes do not reach this deployment."""
         return self._change(deployment_id, state=ReadyState.BUILDING, building_ms=now_ms, environment=dict(environment))
 
+    def fail_building(self, deployment_id: str, error: str) -> Deployment:
+        """QUEUED → ERROR. It never runs."""
+        return self._change(deployment_id, state=ReadyState.ERROR, error=error)
+
     def finish_building(self, deployment_id: str, *, now_ms: int) -> Deployment:
         """BUILDING → READY. A production deployment then waits for `assign`, or is staged."""
         self._change(deployment_id, state=ReadyState.READY, ready_ms=now_ms)
