@@ -71,18 +71,18 @@ def spawn(
     )
 
 
-def tie() -> None:
-    """End this process when its lifeline closes: SIGTERM first, after GRACE_S seconds at once.
+def tie(grace_s: float = GRACE_S) -> None:
+    """End this process when its lifeline closes: SIGTERM first, after `grace_s` seconds at once.
 
     Does nothing in a process that was started without a lifeline (by hand, say).
     """
     if VARIABLE in os.environ:
-        threading.Thread(target=_end_when_closed, args=(int(os.environ[VARIABLE]),), daemon=True).start()
+        threading.Thread(target=_end_when_closed, args=(int(os.environ[VARIABLE]), grace_s), daemon=True).start()
 
 
-def _end_when_closed(reading: int) -> None:
+def _end_when_closed(reading: int, grace_s: float) -> None:
     _wait_for_close(reading)
-    timer = threading.Timer(GRACE_S, os._exit, (1,))
+    timer = threading.Timer(grace_s, os._exit, (1,))
     timer.daemon = True
     timer.start()
     os.kill(os.getpid(), signal.SIGTERM)

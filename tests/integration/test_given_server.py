@@ -3,6 +3,9 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +19,8 @@ from toolkit.drill.database import ROLES
 from toolkit.drill.sandbox import Sandbox
 from toolkit.drill.state import SandboxOptions
 from toolkit.errors import DatabaseError, UsageError
-from toolkit.lifeline import Lifeline
-from toolkit.places import make_passable, runtime_home
+from toolkit.lifeline import GRACE_S, Lifeline
+from toolkit.places import make_passable, runtime_home, sandbox_home
 from toolkit.server import PostgresServer
 
 
@@ -84,6 +87,36 @@ def test_what_a_killed_one_left_is_cleared_by_the_next(somebodys: PostgresServer
     with Sandbox.start(f"{name}-2", options, attached=True):
         assert set(ROLES) < holdings(somebodys)[0]
     assert holdings(somebodys) == before
+
+
+OWNER = """
+import sys
+from toolkit.drill.sandbox import Sandbox
+from toolkit.drill.state import SandboxOptions
+with Sandbox.start(sys.argv[1], SandboxOptions.model_validate_json(sys.argv[2]), attached=True):
+    print("up", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_whose_owner_is_killed_goes_however_long_that_takes(
+    somebodys: PostgresServer, options: SandboxOptions
+) -> None:
+    before, name = holdings(somebodys), f"test-{os.getpid()}-slow"
+    argv = [sys.executable, "-c", OWNER, name, options.model_dump_json()]
+    with (
+        subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner,
+        psycopg.connect(somebodys.url()) as conn,
+    ):
+        assert owner.stdout is not None and owner.stdout.readline() == "up\n"
+        state = Sandbox.find(name).state
+        conn.execute("LOCK TABLE pg_shdescription")  # where the marks stand
+        owner.kill()
+        killed = time.monotonic()
+        wait_until(lambda: time.monotonic() > killed + GRACE_S + 1, within=60, what="what others are given to pass")
+        assert state.alive()
+    wait_until(lambda: not state.alive(), within=30, what="the sandbox to end")
+    assert holdings(somebodys) == before and not sandbox_home(name).exists()
 
 
 def test_a_server_that_does_not_serve_is_refused_and_left(
