@@ -123,6 +123,11 @@ class Incident:
         return next((e for e in reversed(self.journal.entries()) if e.kind == kind), None)
 
 
+def new_folder(parent: Path, service: str, now: datetime) -> Path:
+    """The folder of a new incident of a service, absolute, because a notebook runs in a folder of its own. Not made."""
+    return (parent / f"{now:%Y%m%dT%H%M%SZ}-{service}").resolve()
+
+
 def incidents_at_hand(folder: Path, now: datetime) -> list[Incident]:
     """Those in the folders of this folder that are open, the newest last; where none is, those resolved within a day.
 

@@ -166,6 +166,28 @@ def test_declaring_opens_an_incident(run, tmp_path: Path, monkeypatch: pytest.Mo
     assert code == 0 and [(e.kind, e.data["severity"]) for e in entries] == [("incident.opened", "P1")]
 
 
+def test_an_incident_from_declaring_to_who_does_what(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(SOURCE, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run("declare", "P1", "users see an empty dashboard")
+    folder = out.splitlines()[0]
+    assert code == 0 and "call now:\n  DevOps Lead: no number in the playbook" in out
+    code, _, err = run("declare", "P0", "amounts are wrong, too")
+    assert code == 2 and f"--incident {folder}" in err, "a second one for the same outage divides the team"
+    assert run("declare", "P0", "amounts are wrong, too", "--incident", folder)[0] == 0
+    code, out, _ = run("acknowledge", "--operator", "DevOps Lead")
+    assert code == 0 and "acknowledged. Answered after" in out and "P0 is to be answered at once" in out
+    code, out, _ = run("acknowledge", "--operator", "CTO", "--json")
+    assert code == 0 and json.loads(out)["acknowledged"] is False
+    assert run("role", "lead", "DevOps Lead")[0] == run("note", "--from-users", "three tickets")[0] == 0
+    assert "incident lead   DevOps Lead" in run("role")[1]
+    code, _, err = run("role", "hero", "CTO")
+    assert code == 2 and "use lead, communications, scribe" in err
+    kinds = [e.kind.split(".")[-1] for e in Journal(Path(folder) / "journal.jsonl", "x").entries()]
+    assert kinds == ["opened", "severity", "acknowledged", "taken", "reported"]
+    assert run("declare", "P2", "another thing", "--another", "--json")[0] == 0
+
+
 @pytest.fixture
 def finished(tmp_path: Path) -> Path:
     """A drill's folder: two journals, and their heads in the score."""

@@ -16,6 +16,7 @@ FLOORS = [
     {"lifeline"},
     {"checks", "journal", "playbook", "server"},
     {"incident"},
+    {"on_call"},
     {"adapters", "analysis"},
     {"communicate"},
     {"verify", "detect", "report", "notebook"},

@@ -11,6 +11,7 @@ from toolkit.analysis import fields, words
 from toolkit.analysis.discretion import discreet
 from toolkit.analysis.fields import Data, text
 from toolkit.journal import Entry
+from toolkit.on_call import REAL_MINUTE_S
 
 
 class EventKind(StrEnum):
@@ -88,6 +89,26 @@ def _severity(data: Data) -> str:
 
 def _became(state: str) -> Teller:
     return lambda data: f"the incident was {state}{_because(data, 'why')}"
+
+
+def _escalated(data: Data) -> str:
+    passed, minute_s = fields.number(data, "after_minutes"), fields.number(data, "minute_s")
+    scaled = f", {words.duration(passed * minute_s)} here" if passed and minute_s and minute_s != REAL_MINUTE_S else ""
+    after = f" for {passed:g} min{scaled}" if passed else ""
+    silent = fields.texts(data, "without_number")
+    said = f"nobody had acknowledged{after}: to be called were {words.listed(fields.texts(data, 'roles'))}"
+    return said + (f"; the playbook has no number of {words.listed(silent)}" if silent else "")
+
+
+def _overdue(data: Data) -> str:
+    minutes = fields.number(data, "after_minutes")
+    within = f" within {minutes:g} min" if minutes is not None else ""
+    return f"nobody had answered {text(data, 'severity') or 'it'}{within}, as the playbook wants"
+
+
+def _role_taken(data: Data) -> str:
+    before = text(data, "before")
+    return f"{text(data, 'who') or '?'} became {text(data, 'role') or '?'}" + (f", after {before}" if before else "")
 
 
 def _assessed(data: Data) -> str:
@@ -191,6 +212,11 @@ _TELLERS: dict[str, tuple[EventKind, Teller]] = {
     "incident.opened": (_KEY, _opened),
     "incident.severity": (_KEY, _severity),
     "incident.acknowledged": (_KEY, _became("acknowledged")),
+    "escalation.due": (_KEY, _escalated),
+    "response.overdue": (_KEY, _overdue),
+    "role.taken": (_KEY, _role_taken),
+    "note.added": (_KEY, lambda data: f"noted: {text(data, 'text') or '?'}"),
+    "users.reported": (_DETECTION, lambda data: f"users reported: {text(data, 'text') or '?'}"),
     "incident.mitigated": (_KEY, _became("mitigated")),
     "incident.resolved": (_KEY, _became("resolved")),
     "notebook.failed": (_KEY, _failed_notebook),

@@ -24,6 +24,7 @@ from toolkit.cli import (
     migration,
     playbook,
     postmortem,
+    responding,
     restore,
     rollback,
     salvage,
@@ -53,6 +54,9 @@ app.add_typer(playbook.app, name="playbook")
 app.add_typer(update.app, name="update")
 app.command(name="rollback", epilog=rollback.EMERGENCY_EXAMPLES)(rollback.emergency_rollback)
 app.command(name="declare", epilog=declare.EXAMPLES)(declare.declare)
+app.command(name="acknowledge", epilog=responding.ACKNOWLEDGE_EXAMPLES)(responding.acknowledge)
+app.command(name="role", epilog=responding.ROLE_EXAMPLES)(responding.role)
+app.command(name="note", epilog=responding.NOTE_EXAMPLES)(responding.note)
 app.command(name="postmortem", epilog=postmortem.EXAMPLES)(postmortem.postmortem)
 
 
