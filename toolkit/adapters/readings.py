@@ -12,6 +12,8 @@ from toolkit.errors import RollbackError
 
 DEFAULT_SCHEMA = "public"
 FLOW_QUARTERS = 4
+COUNTED = 10_000  # events that are counted in a span; more are as good as so many
+FEW_PAGES = 4096  # of a table, 32 MB: read in a moment, with an index or without
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class MigrationState:
 class Flow:
     """How old the newest event is, in seconds (None without any), and what came in the span of time before it.
 
-    `quarters` counts in how many quarters of that span there was an event.
+    `events` stops at COUNTED; `quarters` counts in how many quarters of that span there was an event.
     """
 
     newest_age_s: float | None
@@ -102,21 +104,56 @@ def migration_state(conn: Connection, state_table: str) -> MigrationState:
 
 
 def event_flow(conn: Connection, table: str, time: str, span_s: float) -> Flow:
-    """When the newest event came, and how steadily they came in the `span_s` seconds before it."""
+    """When the newest event came, and how steadily they came in the `span_s` seconds before it; COUNTED at most.
+
+    A large table without an index on its time is read at its end only, where the newest rows of one that grows are.
+    """
+    newest_rows, first = _newest_rows(conn, table, time)
     query = sql.SQL(
         """
-        WITH newest AS (SELECT max({time}) AS moment FROM {table})
-        SELECT (SELECT extract(epoch FROM clock_timestamp() - moment)::float8 FROM newest),
-               count(*),
-               count(DISTINCT floor(extract(epoch FROM newest.moment - event.{time}) * %(quarters)s / %(span_s)s))
-        FROM {table} AS event, newest
-        WHERE event.{time} > newest.moment - make_interval(secs => %(span_s)s)
-          AND event.{time} <= newest.moment
+        WITH event AS NOT MATERIALIZED ({events}),
+        newest AS (SELECT max(event.moment) AS moment FROM event)
+        SELECT extract(epoch FROM clock_timestamp() - newest.moment)::float8,
+               (SELECT count(*) FROM (
+                    SELECT FROM event
+                    WHERE event.moment > newest.moment - make_interval(secs => %(span_s)s)
+                      AND event.moment <= newest.moment
+                    LIMIT %(counted)s) AS recent),
+               (SELECT count(*)
+                FROM generate_series(0, %(quarters)s - 1) AS quarter,
+                     make_interval(secs => %(span_s)s / %(quarters)s) AS long
+                WHERE EXISTS (
+                    SELECT FROM event
+                    WHERE event.moment <= newest.moment - quarter * long
+                      AND event.moment > newest.moment - (quarter + 1) * long))
+        FROM newest
         """
-    ).format(time=sql.Identifier(time), table=relation(table))
-    row = conn.execute(query, {"span_s": span_s, "quarters": FLOW_QUARTERS}).fetchone()
+    )
+    given = {"span_s": span_s, "quarters": FLOW_QUARTERS, "counted": COUNTED, "first": first}
+    row = conn.execute(query.format(events=newest_rows), given).fetchone()
     assert row is not None
     return Flow(*row)
+
+
+def _newest_rows(conn: Connection, table: str, time: str) -> tuple[sql.Composed, str]:
+    """The events to look at, and where to begin in the table: all of them where that is little work."""
+    columns = {"time": sql.Identifier(time), "table": relation(table)}
+    row = conn.execute(
+        """
+        SELECT pg_relation_size(pg_class.oid) / current_setting('block_size')::bigint, EXISTS (
+            SELECT FROM pg_index
+            JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+            WHERE indrelid = pg_class.oid AND indisvalid AND indpred IS NULL AND attname = %(time)s)
+        FROM pg_class
+        WHERE oid = %(table)s::text::regclass
+        """,
+        {"table": relation(table).as_string(conn), "time": time},
+    ).fetchone()
+    pages, indexed = row or (0, False)
+    if indexed or pages <= FEW_PAGES:
+        return sql.SQL("SELECT {time} AS moment FROM {table}").format(**columns), "(0,0)"
+    last = sql.SQL("SELECT {time} AS moment FROM {table} WHERE ctid >= %(first)s::tid").format(**columns)
+    return last, f"({max(0, pages - FEW_PAGES)},0)"
 
 
 def activity(conn: Connection) -> Activity:

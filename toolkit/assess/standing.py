@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from toolkit.adapters.conflicts import UNDECIDED, judge_conflicts
 from toolkit.adapters.systems import Systems
+from toolkit.assess.asking import WITHIN_S, Asked, Deadline, Seen
 from toolkit.assess.status import status_checks
 from toolkit.assess.views import look
 from toolkit.checks import Check, CheckResult, Finding, judge, passed, run_checks, unknown
@@ -32,10 +34,10 @@ class Standing:
         return [{"what": each.name, "outcome": each.outcome.value, "evidence": each.evidence} for each in self.results]
 
 
-def standing(systems: Systems) -> Standing:
-    """Look from all sides. Raises nothing: what does not answer is a failed or an unknown check."""
-    views = look(systems)
-    asked: dict[str, Callable[[], Finding]] = {
+def standing(systems: Systems, *, within_s: float = WITHIN_S) -> Standing:
+    """Look from all sides at once. Raises nothing: what does not answer in time is a failed or an unknown check."""
+    deadline = Deadline(within_s)
+    asks: dict[str, Callable[[], Finding]] = {
         "migrations and their folder agree": lambda: _folder(systems),
         "writes are not frozen": lambda: _frozen(systems),
         "the queue hands out its jobs": lambda: _held(systems),
@@ -43,21 +45,18 @@ def standing(systems: Systems) -> Standing:
         "no rollback is unfinished": lambda: _unfinished(systems),
         UNDECIDED: lambda: _conflicts(systems),
     }
+    asked = {name: Asked(ask) for name, ask in asks.items()}
+    views = look(systems, within_s=within_s)
+    answers = {name: each.taken(deadline) for name, each in asked.items()}
     checks = [
         *status_checks(views, systems.playbook, systems.target),
-        *(Check(name, AREA, _told(ask)) for name, ask in asked.items()),
+        *(Check(name, AREA, partial(_found, seen)) for name, seen in answers.items()),
     ]
     return Standing(systems.target.name, run_checks(checks))
 
 
-def _told(ask: Callable[[], Finding]) -> Callable[[], Finding]:
-    def look_at() -> Finding:
-        try:
-            return ask()
-        except ToolkitError as error:
-            return unknown(error.what)
-
-    return look_at
+def _found(seen: Seen[Finding]) -> Finding:
+    return seen.value or unknown(seen.trouble or "not seen")
 
 
 def _folder(systems: Systems) -> Finding:

@@ -1,15 +1,16 @@
 """What can be seen of a target, looked at from four sides at once: service, database, platform, traffic.
 
 Each side has its own deadlines and its own trouble: when one does not answer, the other three still tell. It only
-reads, and never does work in proportion to the data.
+reads, and never does work in proportion to the data. One deadline holds for all of it.
 """
 
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from typing import Generic, Never, TypeVar
+from typing import Any, TypeVar
 
 from toolkit.adapters.postgres import Connection, ServerIdentity, StablePoint
 from toolkit.adapters.readings import (
@@ -22,36 +23,22 @@ from toolkit.adapters.readings import (
     migration_state,
     queue_state,
 )
-from toolkit.adapters.service import Health
+from toolkit.adapters.service import Health, ServiceClient
 from toolkit.adapters.systems import Systems
 from toolkit.adapters.traffic import Reader, Traffic
 from toolkit.adapters.traffic_log import TrafficLog
 from toolkit.adapters.value_shares import Shares, shift, value_shares
 from toolkit.adapters.vercel import Deployment
+from toolkit.assess.asking import WITHIN_S, Asked, Deadline, Seen, ask_all, told
+from toolkit.assess.catalog import TableSize, migrated_at, table_sizes
+from toolkit.assess.sessions import Waiting, waiting_sessions
 from toolkit.detect.signals import SILENCE_SPANS
 from toolkit.errors import DatabaseError, ToolkitError
 
 SAMPLE_S = 2.0
-NO_SUCH_THING = ("42703", "42P01", "3F000")  # undefined column, undefined table, invalid schema name
+PROBE_WITHIN_S = 3.0
+QUESTION_WITHIN_MS = 1000
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-
-@dataclass(frozen=True)
-class Seen(Generic[T_co]):
-    """What one side told, or the trouble that kept it from telling. Both None: it told that there is nothing.
-
-    `sqlstate` is PostgreSQL's code for the trouble, where it has one.
-    """
-
-    value: T_co | None
-    trouble: str | None = None
-    sqlstate: str | None = None
-
-    @property
-    def absent(self) -> bool:
-        """Whether the server says that there is no such column, table or schema."""
-        return self.sqlstate in NO_SUCH_THING
 
 
 @dataclass(frozen=True)
@@ -65,6 +52,9 @@ class DatabaseView:
     queue: Seen[QueueState]
     stable: Seen[StablePoint]
     shares: Mapping[str, Seen[Shares]]
+    migrated_at: Seen[datetime]
+    waiting: Seen[Sequence[Waiting]]
+    tables: Seen[Sequence[TableSize]]
 
 
 @dataclass(frozen=True)
@@ -103,73 +93,106 @@ class Views:
         return (stable.baseline.get("shares") or {}).get(column) if stable else None
 
 
-def look(systems: Systems, sample_s: float = SAMPLE_S) -> Views:
-    """Look at all four sides at once. Takes about `sample_s` seconds when all is well, a few more when not."""
-    with ThreadPoolExecutor(4) as pool:
-        health = pool.submit(_told, _health, systems)
-        database = pool.submit(_told, _database, systems)
-        platform = pool.submit(_told, _platform, systems)
-        traffic = pool.submit(_told, lambda each: _traffic(each, sample_s), systems)
-        return Views(health.result(), database.result(), platform.result(), traffic.result())
-
-
-def _told(ask: Callable[[Systems], T | None], systems: Systems) -> Seen[T]:
-    try:
-        return Seen(ask(systems))
-    except ToolkitError as error:
-        return _trouble(error)
-
-
-def _trouble(error: ToolkitError) -> Seen[Never]:
-    return Seen(None, error.what, error.sqlstate if isinstance(error, DatabaseError) else None)
-
-
-def _health(systems: Systems) -> Sequence[tuple[str, Health]]:
-    return [(path, systems.service.probe(path)) for path in systems.playbook.endpoints.health_checks]
-
-
-def _database(systems: Systems) -> DatabaseView:
-    """Raises DatabaseError only where it is not reached or does not tell who it is: only then does it not work."""
-    identity, stable, view = systems.database.identity(), _told(_newest_stable, systems), None
-    try:
-        with systems.database.reading() as conn:
-            view = _answers(systems, conn, identity, stable)
-    except DatabaseError:
-        if view is None:
-            raise
-        systems.database.identity()  # the line broke over a question: is the server still there?
-    return view
-
-
-def _newest_stable(systems: Systems) -> StablePoint | None:
-    return next(iter(systems.database.stable_points()), None)
-
-
-def _answers(systems: Systems, conn: Connection, identity: ServerIdentity, stable: Seen[StablePoint]) -> DatabaseView:
-    """Each question by itself: a table that a migration renamed must not hide all that the others tell."""
-    names = systems.playbook.database
-    queue, span_s = names.queue_schema, SILENCE_SPANS * systems.target.monitoring.silence_s
-
-    def asked(question: Callable[[], T | None]) -> Seen[T]:
-        try:
-            with systems.database.question(conn):
-                return Seen(question())
-        except DatabaseError as error:
-            return _trouble(error)
-
-    return DatabaseView(
-        identity=identity,
-        migration=asked(lambda: migration_state(conn, names.state_table)),
-        activity=asked(lambda: activity(conn)),
-        flow=asked(lambda: event_flow(conn, names.events_table, names.events_time, span_s)),
-        queue=asked(lambda: queue_state(conn, queue)) if queue else Seen(None),
-        stable=stable,
-        shares={column: asked(partial(value_shares, conn, column)) for column in names.watched_columns},
+def look(systems: Systems, sample_s: float = SAMPLE_S, *, within_s: float = WITHIN_S) -> Views:
+    """Look at all four sides at once. Takes about `sample_s` seconds when all is well, `within_s` whatever happens."""
+    deadline = Deadline(within_s)
+    database = _Database(systems)
+    asked = Asked(database.ask)
+    stable = Asked(lambda: next(iter(systems.database.stable_points()), None))
+    production = Asked(lambda: systems.platform.production(systems.production_host))
+    deployments = Asked(systems.platform.deployments)
+    traffic = Asked(lambda: _traffic(systems, sample_s))
+    probes = {path: partial(_probe, systems, path) for path in systems.playbook.endpoints.health_checks}
+    health = [(path, seen.value or _silent(path, seen.trouble)) for path, seen in ask_all(probes, deadline).items()]
+    return Views(
+        Seen(health),
+        database.view(asked.taken(deadline), stable.taken(deadline), deadline),
+        _platform(production.taken(deadline), deployments.taken(deadline)),
+        traffic.taken(deadline),
     )
 
 
-def _platform(systems: Systems) -> PlatformView:
-    return PlatformView(systems.platform.production(systems.production_host), systems.platform.deployments())
+def _probe(systems: Systems, path: str) -> Health:
+    """With a client of its own, because clients are for one thread, and with a short deadline."""
+    config = systems.service.config
+    with ServiceClient(config.model_copy(update={"timeout_s": min(config.timeout_s, PROBE_WITHIN_S)})) as client:
+        return client.probe(path)
+
+
+def _silent(path: str, why: str | None) -> Health:
+    return Health(path, None, None, 0.0, why or "no answer", None, None)
+
+
+def _platform(production: Seen[Deployment], deployments: Seen[Sequence[Deployment]]) -> Seen[PlatformView]:
+    if production.value is None:
+        return Seen(None, production.trouble or "the platform names no production")
+    return Seen(PlatformView(production.value, deployments.value or (production.value,)))
+
+
+class _Database:
+    """Asks the database, one question after the other, and keeps each answer at once, for whenever time is up."""
+
+    def __init__(self, systems: Systems) -> None:
+        self._systems = systems
+        self._identity: ServerIdentity | None = None
+        self._answers: dict[str, Seen[Any]] = {}
+        self._lock = threading.Lock()
+
+    def ask(self) -> bool:
+        """Raises DatabaseError only where it is not reached or does not tell who it is: only then does it not work."""
+        database = self._systems.database
+        self._identity = database.identity()
+        try:
+            with database.reading(within_ms=QUESTION_WITHIN_MS) as conn:
+                for name, question in _questions(self._systems, conn):
+                    self._keep(name, self._asked(conn, question))
+        except DatabaseError:
+            database.identity()  # the line broke over a question: is the server still there?
+        return True
+
+    def view(self, asked: Seen[bool], stable: Seen[StablePoint], deadline: Deadline) -> Seen[DatabaseView]:
+        """What came until now. A question that was not answered is unknown; a server that told nothing is not there."""
+        with self._lock:
+            answers, identity = dict(self._answers), self._identity
+        if identity is None or (asked.trouble and asked != deadline.missed):
+            return Seen(None, asked.trouble or "no answer", asked.sqlstate)
+        missed = Seen(None, "the connection ended before it was asked") if asked.value else deadline.missed
+        prefix = "shares "
+        shares = {column: answers.get(prefix + column, missed) for column in self._watched()}
+        names = ("migration", "activity", "flow", "queue", "migrated_at", "waiting", "tables")
+        told_of = {name: answers.get(name, missed) for name in names}
+        return Seen(DatabaseView(identity, stable=stable, shares=shares, **told_of))
+
+    def _watched(self) -> Iterable[str]:
+        return self._systems.playbook.database.watched_columns
+
+    def _asked(self, conn: Connection, question: Callable[[], T | None]) -> Seen[T]:
+        """Each question by itself: a table that a migration renamed must not hide all that the others tell."""
+
+        def ask() -> T | None:
+            with self._systems.database.question(conn):
+                return question()
+
+        return told(ask)
+
+    def _keep(self, name: str, answer: Seen[Any]) -> None:
+        with self._lock:
+            self._answers[name] = answer
+
+
+def _questions(systems: Systems, conn: Connection) -> Iterable[tuple[str, Callable[[], Any]]]:
+    """What is asked, what the catalogs answer first: a slow question comes late and takes no other's time."""
+    names, span_s = systems.playbook.database, SILENCE_SPANS * systems.target.monitoring.silence_s
+    yield "migration", lambda: migration_state(conn, names.state_table)
+    yield "activity", lambda: activity(conn)
+    yield "waiting", lambda: waiting_sessions(conn)
+    yield "tables", lambda: table_sizes(conn, names.schemas)
+    yield "migrated_at", lambda: migrated_at(conn, names.state_table)
+    for column in names.watched_columns:
+        yield f"shares {column}", partial(value_shares, conn, column)
+    yield "flow", lambda: event_flow(conn, names.events_table, names.events_time, span_s)
+    queue = names.queue_schema
+    yield "queue", lambda: queue_state(conn, queue) if queue else None
 
 
 def _traffic(systems: Systems, sample_s: float) -> Traffic:
