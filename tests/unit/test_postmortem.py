@@ -396,3 +396,23 @@ def test_more_markers_than_room_share_the_room() -> None:
     placed = spread([5.0] * 30, 0.8, 0.0, 10.0)
     gaps = [b - a for a, b in pairwise(placed)]
     assert min(gaps) == pytest.approx(10 / 29)
+
+
+def test_the_report_counts_the_updates_that_were_made_and_missed(tmp_path: Path, playbook: Playbook) -> None:
+    """P0: one promised every 15 s in a sandbox. A draft at 14 s keeps the first; none is there at 29 s."""
+    folder = tmp_path / "20261124T030000Z-breaking-migration-7"
+    make_folder(folder)
+    (folder / "journal.jsonl").unlink()
+    pen = Pen(folder / "journal.jsonl")
+    pen(0, "monitor", "incident.opened", {"severity": "P0", "reasons": ["it is down"]})
+    told = {"kind": "initial", "subject": "", "public_subject": "", "status": "investigating", "severity": "P0"}
+    told |= {"inside": "", "outside": "", "drill": True}
+    audience = {"name": "#incidents", "by": "slack", "key": "incidents", "outside": False}
+    pen(14, "drill", "update.drafted", {"update": "1-initial", **told, "audiences": [audience]})
+    pen(30, "monitor", "update.missed", {"due": "2026-11-24T03:00:29+00:00", "severity": "P0"})
+    pen(31, "drill", "incident.resolved", {"from": "mitigated", "why": "well"})
+    text = write_postmortem(analyse(folder, playbook)).markdown.read_text()
+    assert "2 updates due, 1 made in time, 1 missed [[J2](#J2)]." in text
+    assert "Due at 03:00:29.0 (P0) and not made [[J3](#J3)]." in text
+    assert "| 1-initial | 03:00:14.0 | P0 | nobody: a drill | #incidents | [[J2](#J2)] |" in text
+    assert "no update was made that was due" in text.lower(), "it stands in the timeline, too"

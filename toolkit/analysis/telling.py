@@ -32,6 +32,11 @@ UNTOLD = {
     "step.begun",
     "backup.begun",
     "plan.done",
+    "update.drafted",
+    "update.sending",
+    "update.waiting",
+    "update.due",
+    "update.withdrawn",
 }
 
 Teller = Callable[[Data], str]
@@ -203,6 +208,10 @@ def _drill(data: Data) -> str:
     return f"the drill `{text(data, 'scenario') or '?'}` was started with seed {text(data, 'seed') or '?'}"
 
 
+def _update(became: str) -> Teller:
+    return lambda data: f"the text {text(data, 'update') or '?'} {became.format(text(data, 'to') or '?')}"
+
+
 _DETECTION, _DIAGNOSIS, _REPAIR, _KEY = EventKind
 
 _TELLERS: dict[str, tuple[EventKind, Teller]] = {
@@ -236,6 +245,12 @@ _TELLERS: dict[str, tuple[EventKind, Teller]] = {
     "conflicts.listed": (_KEY, _conflicts),
     "verification.made": (_DIAGNOSIS, _checked("verification")),
     "steady_state.measured": (_DIAGNOSIS, _steady),
+    "update.sent": (_KEY, _update("was sent to {}")),
+    "update.copied": (_KEY, _update("was posted by hand for {}")),
+    "update.refused": (_KEY, _update("was not sent to {}")),
+    "update.unsure": (_KEY, _update("was perhaps sent to {}")),
+    "update.settled": (_KEY, _update("was looked for at {}")),
+    "update.missed": (_KEY, lambda data: f"no update was made that was due at {text(data, 'due') or '?'}"),
     "stable.recorded": (_KEY, _stable),
     "drill.started": (_KEY, _drill),
     "fault.begun": (_KEY, _fault("the facilitator began to put the fault in")),

@@ -28,10 +28,11 @@ def audiences_of(
     playbook: Playbook, kind: Kind, facts: Facts, entries: Sequence[Entry], earlier: Sequence[Draft], now: datetime
 ) -> tuple[Audience, ...]:
     """Everybody who is to be told by this message, the incident's room first."""
-    found = [*_rooms(playbook, kind, facts.severity), *_own_channel(entries)]
-    found += _people(playbook, facts.severity)
+    severity = facts.severity_for(kind)
+    found = [*_rooms(playbook, kind, severity), *_own_channel(entries)]
+    found += _people(playbook, severity)
     found += _pager(playbook, kind, facts, earlier)
-    found += _outside(playbook, facts, now)
+    found += _outside(playbook, kind, facts, now)
     if kind is Kind.RESOLVED:
         found += [each.audience for draft in earlier for each in draft.deliveries if each.fate in TOLD]
     return tuple(dict.fromkeys(found))
@@ -96,16 +97,16 @@ def _pager(playbook: Playbook, kind: Kind, facts: Facts, earlier: Sequence[Draft
         yield Audience(PAGER, By.PAGERDUTY)
 
 
-def _outside(playbook: Playbook, facts: Facts, now: datetime) -> Iterator[Audience]:
+def _outside(playbook: Playbook, kind: Kind, facts: Facts, now: datetime) -> Iterator[Audience]:
     rules, channels = playbook.communication, playbook.channels
-    if facts.severity in rules.status_page:
+    if facts.severity_for(kind) in rules.status_page:
         yield Audience(STATUS_PAGE, By.STATUSPAGE if channels.status_page else By.HAND, outside=True)
     after = rules.mail_after_minutes
     lasting = facts.phase not in (Phase.MITIGATED, Phase.RESOLVED)
     if after is not None and lasting and facts.worst is OUTAGE and now - facts.opened >= timedelta(minutes=after):
         reachable = channels.mail and _given(channels.mail.customers)
         yield Audience(CUSTOMERS, By.MAIL if reachable else By.HAND, CUSTOMERS, outside=True)
-    if facts.severity in rules.in_app:
+    if kind is not Kind.RESOLVED and facts.severity in rules.in_app:
         yield Audience(NOTICE, By.NOTICE, outside=True)
 
 

@@ -59,6 +59,12 @@ class Clock:
 REAL = Clock()
 
 
+def clock_for(playbook: Playbook, *, drill: bool) -> Clock:
+    """The clock of an emergency, or of a drill: as the playbook's sandbox says."""
+    scaled = next((each.monitoring.minute_s for each in playbook.targets.values() if each.sandbox), REAL.minute_s)
+    return Clock(scaled, drafts_count=True) if drill else REAL
+
+
 def cadence_of(playbook: Playbook, entries: Sequence[Entry], now: datetime, clock: Clock = REAL) -> Cadence:
     """The promises up to `now`."""
     opened = next((entry for entry in entries if entry.kind == "incident.opened"), None)

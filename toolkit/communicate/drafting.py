@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from toolkit.clock import utc_now
 from toolkit.communicate.audiences import audiences_of
-from toolkit.communicate.cadence import Clock
+from toolkit.communicate.cadence import Clock, clock_for
 from toolkit.communicate.facts import Facts, facts_of
 from toolkit.communicate.outbox import NOTHING_SAID, WITHDRAWN, Draft, Fate, Wanted, drafts, put
 from toolkit.communicate.phases import WORDS, Phase
@@ -32,7 +32,8 @@ def draft_message(
     UsageError before the incident is opened, and for a resolution of one that is not resolved. JournalError.
     """
     entries, now = incident.journal.entries(), utc_now()
-    drill, clock = is_drill(playbook, incident, entries), clock_of(playbook, incident, entries)
+    drill = is_drill(playbook, incident, entries)
+    clock = clock_for(playbook, drill=drill)
     facts = facts_of(playbook, entries, said, next_due=_next_due(playbook, entries, clock, now), now=now)
     if facts is None:
         raise UsageError(
@@ -48,7 +49,7 @@ def draft_message(
         )
     audiences = audiences_of(playbook, kind, facts, entries, earlier, now)
     wanted = _wanted(playbook, kind, facts, drill, said)
-    for old in earlier:
+    for old in () if drill else earlier:  # a drill's count as made
         if all(each.fate is Fate.DRAFTED for each in old.deliveries):
             incident.record(WITHDRAWN, {"update": old.id, "why": "a newer one was drafted"}, actor=actor)
     return put(incident, wanted, audiences, actor=actor)
@@ -70,14 +71,6 @@ def is_drill(playbook: Playbook, incident: Incident, entries: Sequence[Entry]) -
     return any(playbook.targets[name].sandbox for name in names if name in playbook.targets)
 
 
-def clock_of(playbook: Playbook, incident: Incident, entries: Sequence[Entry]) -> Clock:
-    """How long the playbook's minutes take for this incident."""
-    if not is_drill(playbook, incident, entries):
-        return Clock()
-    sandboxes = [each for each in playbook.targets.values() if each.sandbox]
-    return Clock(sandboxes[0].monitoring.minute_s if sandboxes else 60.0, drafts_count=True)
-
-
 def _next_due(playbook: Playbook, entries: Sequence[Entry], clock: Clock, now: datetime) -> datetime | None:
     """When the one after this is due."""
     severity = severity_in(entries)
@@ -88,12 +81,13 @@ def _next_due(playbook: Playbook, entries: Sequence[Entry], clock: Clock, now: d
 
 def _wanted(playbook: Playbook, kind: Kind, facts: Facts, drill: bool, said: Said) -> Wanted:
     inside, outside = fill(kind, facts.inside, drill=drill), fill(kind, facts.outside, drill=drill)
+    severity = facts.severity_for(kind)
     return Wanted(
         kind=kind,
-        subject=f"[{facts.severity}] {playbook.service.title}: {SUBJECTS[kind]}",
+        subject=f"[{severity}] {playbook.service.title}: {SUBJECTS[kind]}",
         public_subject=f"{playbook.service.title}: {SUBJECTS[kind]}",
         status=WORDS[facts.phase].statuspage,
-        severity=facts.severity,
+        severity=severity,
         inside=inside.text,
         outside=outside.text,
         gaps=inside.gaps,

@@ -12,7 +12,7 @@ from toolkit.analysis import fields, words
 from toolkit.analysis.entries import every, first, latest
 from toolkit.communicate.phases import WORDS, Phase, phase_of
 from toolkit.communicate.running import running_in
-from toolkit.communicate.templates import Said, Values
+from toolkit.communicate.templates import Kind, Said, Values
 from toolkit.incident import severity_in, worst_severity_in
 from toolkit.journal import Entry
 from toolkit.playbook import Playbook, Severity
@@ -32,6 +32,10 @@ class Facts:
     opened: datetime
     inside: Values
     outside: Values
+
+    def severity_for(self, kind: Kind) -> Severity:
+        """That it is over is told of the worst that it was; all else of what it is."""
+        return self.worst if kind is Kind.RESOLVED else self.severity
 
 
 def facts_of(

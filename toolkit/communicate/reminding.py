@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from toolkit.clock import utc_now
-from toolkit.communicate.cadence import Cadence, cadence_of, marks_to_make
-from toolkit.communicate.drafting import clock_of
+from toolkit.communicate.cadence import Cadence, Clock, cadence_of, clock_for, marks_to_make
+from toolkit.communicate.drafting import is_drill
+from toolkit.errors import ToolkitError
 from toolkit.incident import Incident
 from toolkit.playbook import Playbook
 
@@ -27,21 +28,34 @@ class Standing:
     marked: tuple[str, ...]
 
 
+def next_due(playbook: Playbook, incident: Incident) -> str:
+    """When the next update is due, for a banner; '' where none is, or where that cannot be told."""
+    try:
+        entries = incident.journal.entries()
+        clock = clock_for(playbook, drill=is_drill(playbook, incident, entries))
+        coming = cadence_of(playbook, entries, utc_now(), clock)
+    except ToolkitError:
+        return ""
+    missed = f", {coming.missed} missed so far" if coming.missed else ""
+    return f"next update due at {coming.next.due:%H:%M:%S} UTC{missed}" if coming.next else ""
+
+
 @dataclass(frozen=True)
 class Reminder:
-    """Of one incident. `now` and `pause` are clocks, for a test to turn."""
+    """Of one incident. `clock` is the target's, where that is known; `now` and `pause` are for a test to turn."""
 
     playbook: Playbook
     incident: Incident
     actor: str
+    clock: Clock | None = None
     now: Callable[[], datetime] = utc_now
     pause: Callable[[float], None] = time.sleep
 
     def look(self) -> Standing:
         """Once; what is to be marked is. Raises JournalError."""
         entries, at = self.incident.journal.entries(), self.now()
-        clock = clock_of(self.playbook, self.incident, entries)
-        cadence = cadence_of(self.playbook, entries, at, clock)
+        drill = self.clock is None and is_drill(self.playbook, self.incident, entries)
+        cadence = cadence_of(self.playbook, entries, at, self.clock or clock_for(self.playbook, drill=drill))
         marks = list(marks_to_make(cadence, entries, at))
         for kind, data in marks:
             self.incident.record(kind, data, actor=self.actor)

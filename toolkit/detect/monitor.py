@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FrameType
 
 from toolkit.adapters.systems import Systems, connect
+from toolkit.communicate.cadence import Clock
+from toolkit.communicate.reminding import Reminder
 from toolkit.detect.observe import Observer
 from toolkit.detect.severity import Classification, Gauge, classify
 from toolkit.detect.signals import Change, Hysteresis, Limits, Observation, read_signals
@@ -44,6 +46,8 @@ class Monitor:
         self._opened = False
         self._recovered = True
         self._unwritten: list[tuple[str, dict[str, object]]] = []
+        clock = Clock(monitoring.minute_s, drafts_count=systems.target.sandbox)
+        self._reminder = Reminder(systems.playbook, incident, actor, clock)
 
     def start(self) -> None:
         """Journal the start and begin to watch. Raises JournalError: a monitor that cannot journal is none."""
@@ -75,6 +79,8 @@ class Monitor:
             return
         try:
             self._follow(classify(self._hysteresis.raised, self.systems.playbook.severity))
+            if self._opened:
+                self._reminder.look()
         except JournalError as error:
             _complain(error)
 

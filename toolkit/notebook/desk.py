@@ -9,6 +9,7 @@ from pathlib import Path
 
 from toolkit.adapters.systems import Systems, connect
 from toolkit.clock import utc_now
+from toolkit.communicate.reminding import next_due
 from toolkit.errors import DatabaseError, UsageError
 from toolkit.incident import Incident, State
 from toolkit.notebook.display import banner
@@ -83,5 +84,6 @@ def open_desk(
         state=str(state or "not opened"),
         severity=str(severity or "none"),
         running_s=(utc_now() - opened).total_seconds() if opened else None,
+        next_update=next_due(book, desk.incident),
     )
     return desk

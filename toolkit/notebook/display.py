@@ -24,11 +24,20 @@ def box(text: str, tint: str = "#0072B2") -> None:
 
 
 def banner(
-    *, service: str, target: str, production: bool, incident: str, state: str, severity: str, running_s: float | None
+    *,
+    service: str,
+    target: str,
+    production: bool,
+    incident: str,
+    state: str,
+    severity: str,
+    running_s: float | None,
+    next_update: str = "",
 ) -> None:
     """Where one is: target, incident, state. Production is told in words and in another colour."""
     where = f"<b>PRODUCTION</b> ({escape(target)})" if production else f"{escape(target)}, not production"
     clock = "" if running_s is None else f" &middot; running for {duration(running_s)}"
+    clock += f" &middot; {escape(next_update)}" if next_update else ""
     box(
         f"{escape(service)} on {where}<br>incident {escape(incident)}: <b>{escape(state)}</b>, "
         f"severity <b>{escape(severity)}</b>{clock}",

@@ -20,6 +20,7 @@ from toolkit.redaction import redact
 from toolkit.report import figures
 from toolkit.report.canvas import Picture
 from toolkit.report.citations import Citations, markdown
+from toolkit.report.communication_statements import CommunicationStatements
 from toolkit.report.page import render_page
 from toolkit.report.rehearsal_statements import RehearsalStatements
 from toolkit.report.response_statements import ResponseStatements
@@ -69,6 +70,7 @@ def render_markdown(analysis: Analysis, pictures: tuple[Picture, Picture], *, pa
         say=Statements(analysis, citations),
         did=ResponseStatements(analysis, citations),
         tried=RehearsalStatements(analysis, citations),
+        told=CommunicationStatements(analysis, citations),
         overview=overview,
         lanes=lanes,
         page=page,
