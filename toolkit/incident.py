@@ -7,6 +7,7 @@ a notebook, a terminal) always agree. This module owns the kinds of entries that
 target.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -124,8 +125,13 @@ class Incident:
 
 
 def new_folder(parent: Path, service: str, now: datetime) -> Path:
-    """The folder of a new incident of a service, absolute, because a notebook runs in a folder of its own. Not made."""
-    return (parent / f"{now:%Y%m%dT%H%M%SZ}-{service}").resolve()
+    """The folder of a new incident of a service, absolute, because a notebook runs in a folder of its own. Not made.
+
+    Two that are declared within a second are told apart by a number.
+    """
+    name = f"{now:%Y%m%dT%H%M%SZ}-{service}"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(folder for each in names if not (folder := (parent / each).resolve()).exists())
 
 
 def incidents_at_hand(folder: Path, now: datetime) -> list[Incident]:

@@ -15,6 +15,7 @@ from toolkit.communicate.running import running_in
 from toolkit.communicate.templates import Kind, Said, Values
 from toolkit.incident import severity_in, worst_severity_in
 from toolkit.journal import Entry
+from toolkit.on_call import Role, roles_in
 from toolkit.playbook import Playbook, Severity
 
 KEY_EVENTS = 6  # more than these nobody reads in a chat
@@ -101,7 +102,9 @@ def _public_impact(playbook: Playbook, entries: Sequence[Entry], severity: Sever
 
 
 def _on_call(entries: Sequence[Entry]) -> str | None:
-    """The role that acknowledged it. A program, and the word that stands for anybody, are nobody's name."""
+    """Who leads, else who acknowledged it. A program, and the word that stands for anybody, are nobody's name."""
+    if lead := roles_in(entries).get(Role.LEAD):
+        return lead
     taken = latest(entries, "incident.acknowledged")
     return taken.actor if taken and taken.actor not in NOBODY_IN_PARTICULAR else None
 
