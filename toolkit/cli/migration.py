@@ -6,8 +6,8 @@ import typer
 from rich.console import Console
 
 from toolkit.cli.options import Json, examples, print_json
-from toolkit.cli.rollback import DatabaseUrlEnv, PlaybookPath, TargetName
 from toolkit.cli.rollback_display import Progress, show_rows
+from toolkit.cli.rollback_options import DatabaseUrlEnv, PlaybookPath, TargetName
 
 if TYPE_CHECKING:
     from toolkit.adapters.systems import Systems

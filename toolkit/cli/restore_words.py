@@ -45,6 +45,10 @@ class Restoring:
             "--wanted-version": self.wanted_version,
         }
 
+    def given(self) -> dict[str, bool]:
+        """Which of them were typed."""
+        return {name: value not in (None, "", False) for name, value in self.words().items()}
+
 
 def _moment(text: str) -> "datetime | None":
     """A moment in UTC, unless it says another offset."""

@@ -1,13 +1,13 @@
 """`emergency-rollback`, which is also `toolkit rollback`: the playbook's options, and those that it lacked.
 
-Owns the words. Without `--execute` a plan is shown, nothing is done, and the command that would do it is printed.
+Owns what the words mean together. Without `--execute` a plan is shown, nothing is done, and the command that would do
+it is printed.
 """
 
-from pathlib import Path
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
-import typer
-
+from toolkit.cli import rollback_options as option
 from toolkit.cli.options import Json, examples
 from toolkit.cli.restore_words import Restoring
 from toolkit.cli.rolling_back import (
@@ -18,48 +18,6 @@ from toolkit.cli.rolling_back import (
     roll_back,
     show_status,
 )
-
-TargetName = Annotated[str, typer.Option("--target", help="A target of the playbook; without it, TOOLKIT_TARGET.")]
-DatabaseUrlEnv = Annotated[
-    str, typer.Option("--database-url-env", help="Another variable that holds the database URL than the playbook's.")
-]
-PlaybookPath = Annotated[str, typer.Option("--playbook", help="The playbook of the service.")]
-IncidentFolder = Annotated[
-    Path | None, typer.Option("--incident", help="The incident's folder; without it, a new one is made with --execute.")
-]
-Operator = Annotated[str, typer.Option("--operator", help="Who does it, as a role.")]
-Execute = Annotated[bool, typer.Option("--execute", help="Do it. Without it the plan is shown and nothing is done.")]
-Confirm = Annotated[str, typer.Option("--confirm", help="The service's name; production wants it with --execute.")]
-NoRehearsal = Annotated[str, typer.Option("--no-rehearsal", help="Why the plan is not tried on a copy first.")]
-Budget = Annotated[float, typer.Option("--rehearsal-budget", min=1, help="Seconds that a rehearsal may take.")]
-TakeOver = Annotated[str, typer.Option("--take-over", help="Why the lease is taken from somebody who holds it.")]
-EndBlockers = Annotated[
-    bool, typer.Option("--end-blockers", help="End the fewest sessions that are in the way of a lock.")
-]
-Deployment = Annotated[
-    str | None, typer.Option("--deployment", help="The deployment to go to; without it, one that fits.")
-]
-Breach = Annotated[
-    str | None, typer.Option("--breach", help="A security breach, in a sentence: all other sessions are ended.")
-]
-
-Damage = Annotated[
-    Path | None,
-    typer.Option("--damage", help="The restore's file: what is damage. A dry run writes it where there is none."),
-]
-DamagedAt = Annotated[str, typer.Option("--damaged-at", help="When the damage began, as 2026-11-25T12:00Z.")]
-RestoreWay = Annotated[
-    Literal["schemas", "databases", "reload"] | None,
-    typer.Option("--way", help="How the copy comes in; without it, the first that fits."),
-]
-Freeze = Annotated[bool, typer.Option("--freeze", help="Writes stay stopped for the whole of a restore.")]
-WantedVersion = Annotated[
-    int | None, typer.Option("--wanted-version", min=1, help="The schema that a restore ends at; else the last stable.")
-]
-RowsStay = Annotated[
-    str | None,
-    typer.Option("--rows-stay", help="Why rows that a half-applied migration changed may stay so when it is undone."),
-]
 
 EMERGENCY_EXAMPLES = examples(
     "emergency-rollback --status-only --target sandbox",
@@ -77,72 +35,46 @@ NO_VERSION = "0"  # where a notebook names none
 
 
 def emergency_rollback(
-    status_only: Annotated[bool, typer.Option("--status-only", help="Look, and change nothing.")] = False,
-    migration_target: Annotated[
-        str | None,
-        typer.Option("--migration-target", help="Type 1: go back to this version, as the migration tool calls it."),
-    ] = None,
-    last_stable: Annotated[
-        bool, typer.Option("--last-stable", help="Type 1: go back to the last version at which all was verified.")
-    ] = False,
-    app_rollback: Annotated[
-        str | None,
-        typer.Option(
-            "--app-rollback", metavar="[DEPLOYMENT]", help="Type 2: go back to a deployment, or the last one."
-        ),
-    ] = None,
-    backup_restore: Annotated[
-        str | None,
-        typer.Option(
-            "--backup-restore",
-            metavar="FILE",
-            help="Type 3: restore a backup or dump, the 'newest', or 'platform:TIME'.",
-        ),
-    ] = None,
-    full_emergency: Annotated[bool, typer.Option("--full-emergency", help="Type 4: everything, step by step.")] = False,
-    backup_only: Annotated[bool, typer.Option("--backup-only", help="Make a backup; roll nothing back.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a rollback that was begun.")] = False,
-    abort: Annotated[bool, typer.Option("--abort", help="Give a rollback up; lift the freeze.")] = False,
-    target: TargetName = "",
-    database_url_env: DatabaseUrlEnv = "",
-    playbook: PlaybookPath = "",
-    incident: IncidentFolder = None,
-    operator: Operator = "responder",
-    deployment: Deployment = None,
-    breach: Breach = None,
-    damage: Damage = None,
-    damaged_at: DamagedAt = "",
-    way: RestoreWay = None,
-    rows_stay: RowsStay = None,
-    freeze: Freeze = False,
-    wanted_version: WantedVersion = None,
-    execute: Execute = False,
-    confirm: Confirm = "",
-    no_rehearsal: NoRehearsal = "",
-    rehearsal_budget: Budget = 300.0,
-    take_over: TakeOver = "",
-    end_blockers: EndBlockers = False,
+    status_only: option.StatusOnly = False,
+    migration_target: option.MigrationTarget = None,
+    last_stable: option.LastStable = False,
+    app_rollback: option.AppRollback = None,
+    backup_restore: option.BackupRestore = None,
+    full_emergency: option.FullEmergency = False,
+    backup_only: option.BackupOnly = False,
+    resume: option.Resume = False,
+    abort: option.Abort = False,
+    target: option.TargetName = "",
+    database_url_env: option.DatabaseUrlEnv = "",
+    playbook: option.PlaybookPath = "",
+    incident: option.IncidentFolder = None,
+    operator: option.Operator = "responder",
+    deployment: option.Deployment = None,
+    breach: option.Breach = None,
+    damage: option.Damage = None,
+    damaged_at: option.DamagedAt = "",
+    way: option.RestoreWay = None,
+    rows_stay: option.RowsStay = None,
+    freeze: option.Freeze = False,
+    wanted_version: option.WantedVersion = None,
+    execute: option.Execute = False,
+    confirm: option.Confirm = "",
+    no_rehearsal: option.NoRehearsal = "",
+    rehearsal_budget: option.Budget = 300.0,
+    take_over: option.TakeOver = "",
+    end_blockers: option.EndBlockers = False,
     json: Json = False,
 ) -> None:
     """Roll the service back, as the playbook says. Choose one action; without --execute nothing is done.
 
     Exit code 0 done and verified, 1 failed, 2 wrong use, 3 done but not verified, 130 interrupted.
     """
-    asked = Asked(
-        target=target,
-        database_url_env=database_url_env,
-        playbook=playbook,
-        incident=incident,
-        operator=operator,
-        execute=execute,
-        confirm=confirm,
-        no_rehearsal=no_rehearsal,
-        rehearsal_budget_s=rehearsal_budget,
-        take_over=take_over,
-        end_blockers=end_blockers,
-        json=json,
+    asked = Asked(target, database_url_env, playbook, incident, operator, execute, confirm, no_rehearsal)
+    asked = replace(
+        asked, rehearsal_budget_s=rehearsal_budget, take_over=take_over, end_blockers=end_blockers, json=json
     )
     restoring = Restoring(damage, damaged_at, way, freeze, wanted_version)
+    named = _Named(migration_target, app_rollback, backup_restore, deployment, breach, rows_stay)
     actions = {
         "--status-only": status_only,
         "--migration-target": migration_target is not None,
@@ -155,22 +87,36 @@ def emergency_rollback(
         "--abort": abort,
     }
     action = _one(actions)
-    _require_values({"--app-rollback": app_rollback, "--backup-restore": backup_restore})
-    _require_values({"--deployment": deployment, "--breach": breach, "--rows-stay": rows_stay})
-    _require_values({"--migration-target": "" if migration_target == NO_VERSION else migration_target})
-    _require_heeded(
-        action,
-        {
-            "--deployment": deployment is not None,
-            "--breach": breach is not None,
-            "--rows-stay": rows_stay is not None,
-            "--damage": damage is not None,
-            "--damaged-at": bool(damaged_at),
-            "--way": way is not None,
-            "--freeze": freeze,
-            "--wanted-version": wanted_version is not None,
-        },
-    )
+    named.require()
+    _require_heeded(action, named.given() | restoring.given())
+    _do(action, asked, restoring, named)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What the options name; None where one was not given."""
+
+    migration_target: str | None
+    app_rollback: str | None
+    backup_restore: str | None
+    deployment: str | None
+    breach: str | None
+    rows_stay: str | None
+
+    def require(self) -> None:
+        """UsageError for an empty one, and for version 0, which names none."""
+        _require_values({"--app-rollback": self.app_rollback, "--backup-restore": self.backup_restore})
+        _require_values({"--deployment": self.deployment, "--breach": self.breach, "--rows-stay": self.rows_stay})
+        _require_values({"--migration-target": "" if self.migration_target == NO_VERSION else self.migration_target})
+
+    def given(self) -> dict[str, bool]:
+        """Of those that go with some actions only, which were given."""
+        told = {"--deployment": self.deployment, "--breach": self.breach, "--rows-stay": self.rows_stay}
+        return {name: value is not None for name, value in told.items()}
+
+
+def _do(action: str, asked: Asked, restoring: Restoring, named: _Named) -> None:
+    beside: dict[str, Any] = {"deployment": named.deployment or "", "rows_stay": named.rows_stay or ""}
     match action:
         case "--status-only":
             show_status(asked)
@@ -181,19 +127,16 @@ def emergency_rollback(
         case "--abort":
             abort_rollback(asked)
         case "--migration-target":
-            roll_back(
-                asked, migration_target=str(migration_target), deployment=deployment or "", rows_stay=rows_stay or ""
-            )
+            roll_back(asked, migration_target=str(named.migration_target), **beside)
         case "--last-stable":
-            roll_back(asked, migration_target="last-stable", deployment=deployment or "", rows_stay=rows_stay or "")
+            roll_back(asked, migration_target="last-stable", **beside)
         case "--app-rollback":
-            roll_back(asked, deployment=app_rollback)
+            roll_back(asked, deployment=named.app_rollback)
         case "--backup-restore":
-            roll_back(asked, restoring, backup_restore=backup_restore)
+            roll_back(asked, restoring, backup_restore=named.backup_restore)
         case "--full-emergency":
-            named = {"backup_restore": backup_restore} if backup_restore is not None else {}
-            named |= {"breach": breach or "", "rows_stay": rows_stay or ""}
-            roll_back(asked, restoring, full_emergency=True, deployment=deployment or "", **named)
+            backup = {} if named.backup_restore is None else {"backup_restore": named.backup_restore}
+            roll_back(asked, restoring, full_emergency=True, breach=named.breach or "", **beside, **backup)
 
 
 _RESTORES = ("--backup-restore", "--full-emergency")
