@@ -37,6 +37,7 @@ UNTOLD = {
     "update.waiting",
     "update.due",
     "update.withdrawn",
+    "channel.opening",
 }
 
 Teller = Callable[[Data], str]
@@ -251,6 +252,8 @@ _TELLERS: dict[str, tuple[EventKind, Teller]] = {
     "update.unsure": (_KEY, _update("was perhaps sent to {}")),
     "update.settled": (_KEY, _update("was looked for at {}")),
     "update.missed": (_KEY, lambda data: f"no update was made that was due at {text(data, 'due') or '?'}"),
+    "ticket.written": (_KEY, lambda data: f"a ticket for {text(data, 'vendor') or 'a vendor'} was written"),
+    "channel.opened": (_KEY, lambda data: f"the incident's channel is {text(data, 'name') or text(data, 'id') or '?'}"),
     "stable.recorded": (_KEY, _stable),
     "drill.started": (_KEY, _drill),
     "fault.begun": (_KEY, _fault("the facilitator began to put the fault in")),

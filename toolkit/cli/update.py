@@ -156,6 +156,57 @@ def settle(
         show_fates(made, {})
 
 
+@app.command(
+    epilog=examples("toolkit update ticket vercel --target production", "toolkit update ticket supabase --json")
+)
+def ticket(
+    vendor: Annotated[str, typer.Argument(help="vercel or supabase.")],
+    target: TargetName = "",
+    incident: OfIncident = None,
+    playbook: PlaybookPath = "",
+    operator: Operator = "responder",
+    json: Json = False,
+) -> None:
+    """Write what the vendor is to be told, with the facts filled in, for you to put into its support portal."""
+    from toolkit.communicate.tickets import write_ticket
+    from toolkit.playbook import load_playbook
+    from toolkit.playbook.environment import target_named
+
+    book, found = load_playbook(playbook or None), incident_at(incident)
+    written = write_ticket(book, found, vendor, target_named(target), actor=operator)
+    if json:
+        print_json(vars(written))
+    else:
+        typer.echo(f"{written.subject}\n\n{written.text}\n\nWhere: {written.portal}\nThe text is in {written.file}")
+
+
+@app.command(
+    epilog=examples(
+        "toolkit update channel --target production",
+        'toolkit update channel --link "#inc-payments" --target production',
+    )
+)
+def channel(
+    link: Annotated[str, typer.Option(help="Use this channel, by its name or id, instead of opening one.")] = "",
+    target: TargetName = "",
+    incident: OfIncident = None,
+    playbook: PlaybookPath = "",
+    operator: Operator = "responder",
+    json: Json = False,
+) -> None:
+    """Open a channel for the incident, or link one that is there. It is told everything from then on."""
+    from toolkit.communicate.channel import open_channel
+    from toolkit.playbook import load_playbook
+    from toolkit.playbook.environment import target_named
+
+    book, found = load_playbook(playbook or None), incident_at(incident)
+    there = open_channel(book, found, target_named(target), link=link, actor=operator)
+    if json:
+        print_json(vars(there))
+    else:
+        typer.echo(f"{there.name} ({there.id}): {'it was there' if there.was_there else 'opened'}")
+
+
 @app.command(name="list", epilog=examples("toolkit update list", "toolkit update list --json"))
 def list_updates(incident: OfIncident = None, json: Json = False) -> None:
     """All drafts of the incident, and what became of each."""

@@ -134,9 +134,9 @@ def put(incident: Incident, wanted: Wanted, audiences: Sequence[Audience], *, ac
     told = {"update": name, **asdict(wanted), "audiences": [asdict(each) for each in audiences]}
     incident.record(DRAFTED, told, actor=actor)
     draft = find(incident, name)
-    _write(incident.folder / FOLDER / f"{name}.txt", wanted.inside)
+    write_text(incident.folder / FOLDER / f"{name}.txt", wanted.inside)
     if any(each.outside for each in audiences):
-        _write(incident.folder / FOLDER / f"{name}.public.txt", wanted.outside)
+        write_text(incident.folder / FOLDER / f"{name}.public.txt", wanted.outside)
     return draft
 
 
@@ -249,7 +249,7 @@ def _after(before: Delivery, entry: Entry) -> Delivery:
     )
 
 
-def _write(file: Path, text: str) -> None:
+def write_text(file: Path, text: str) -> None:
     """For people to copy. The journal has it too, so that a full disk takes nothing away."""
     try:
         file.parent.mkdir(exist_ok=True)

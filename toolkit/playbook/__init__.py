@@ -27,7 +27,7 @@ from toolkit.playbook.service import (
     Thresholds,
     Verification,
 )
-from toolkit.playbook.targets import ChannelAccess, ChannelNames, Monitoring, Target, TargetNames
+from toolkit.playbook.targets import ChannelAccess, ChannelNames, Monitoring, PlatformIds, Target, TargetNames
 
 __all__ = [
     "ChannelAccess",
@@ -43,6 +43,7 @@ __all__ = [
     "Figure",
     "Freeze",
     "Monitoring",
+    "PlatformIds",
     "Playbook",
     "Room",
     "Severity",

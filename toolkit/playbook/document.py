@@ -23,7 +23,15 @@ from toolkit.playbook.people import (
 )
 from toolkit.playbook.section import Section, Severity
 from toolkit.playbook.service import Database, Endpoints, Freeze, Review, Service, Thresholds, Verification
-from toolkit.playbook.targets import ChannelAccess, Target, TargetNames, resolve_channels, resolve_target
+from toolkit.playbook.targets import (
+    ChannelAccess,
+    PlatformIds,
+    Target,
+    TargetNames,
+    resolve_channels,
+    resolve_ids,
+    resolve_target,
+)
 
 DEFAULT_PATH = Path("playbook.toml")
 
@@ -108,6 +116,11 @@ class Playbook(Section):
         """What the channels of a target need, as far as it is set. UsageError for a target that is not there."""
         names = self._names(name)
         return resolve_channels(names.channels, names.known(os.environ if environ is None else environ))
+
+    def platform_ids(self, name: str, environ: Mapping[str, str] | None = None) -> PlatformIds:
+        """By what the platforms know a target, as far as it is set. UsageError for a target that is not there."""
+        names = self._names(name)
+        return resolve_ids(names, names.known(os.environ if environ is None else environ))
 
     def _names(self, name: str | None) -> TargetNames:
         if not name:

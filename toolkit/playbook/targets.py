@@ -4,6 +4,7 @@ A playbook never holds a secret. A resolved target prints without its secrets an
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -179,6 +180,21 @@ def resolve_target(
     target = _resolve(name, names, values, folder, folders)
     unset_fields = {field.removesuffix("_env"): variable for field, variable in unset.items()}
     return target.model_copy(update={"unset": unset_fields, "channels": resolve_channels(names.channels, environ)})
+
+
+@dataclass(frozen=True)
+class PlatformIds:
+    """By what the platforms know a target: no secrets. '' where its variable is not set."""
+
+    vercel_project: str = ""
+    vercel_team: str = ""
+    supabase_project: str = ""
+
+
+def resolve_ids(names: TargetNames, environ: Mapping[str, str]) -> PlatformIds:
+    """Read them. Nothing of it has to be there."""
+    wanted = (names.vercel_project_env, names.vercel_team_env, names.supabase_project_env)
+    return PlatformIds(*(environ.get(variable or "", "") for variable in wanted))
 
 
 def resolve_channels(names: ChannelNames, environ: Mapping[str, str]) -> ChannelAccess:
