@@ -139,7 +139,7 @@ class Journal:
         try:
             self._put(line)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._release_reserve():
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self.release_reserve():
                 raise JournalError(
                     f"{self.path} cannot be written: {error.strerror}",
                     state=f"the journal ends at entry {head.seq}; what was to be journaled was not begun",
@@ -183,6 +183,13 @@ class Journal:
             file.seek(-1, os.SEEK_END)
             return file.read(1) == b"\n"
 
+    def release_reserve(self) -> bool:
+        """Give the room back that was kept for entries: the last one is written. False where it is given back."""
+        if not self._reserve_path.exists():
+            return False
+        self._reserve_path.unlink()
+        return True
+
     @property
     def _reserve_path(self) -> Path:
         return self.path.with_suffix(".reserve")
@@ -191,12 +198,6 @@ class Journal:
         if not self.path.exists() and not self._reserve_path.exists():
             with contextlib.suppress(OSError):
                 self._reserve_path.write_bytes(os.urandom(RESERVE_BYTES))
-
-    def _release_reserve(self) -> bool:
-        if not self._reserve_path.exists():
-            return False
-        self._reserve_path.unlink()
-        return True
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The line of a drill: what opened before the fault is no detection of it; what was not done is not claimed."""
 
+import errno
 from io import StringIO
 from pathlib import Path
 
@@ -45,6 +46,25 @@ def test_one_from_after_it_is(drill: Drill) -> None:
     drill.facilitator.append("fault.begun", {}, actor="facilitator")
     drill.incident.open(Severity.P1, ["requests fail"], actor="monitor")
     drill.wait_for_incident()
+
+
+def test_a_score_finds_room_on_a_full_disk_or_none_is_left(drill: Drill, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, reserve = Path.write_text, drill.folder / "facilitator.reserve"
+
+    def write_on_a_full_disk(path: Path, text: str) -> int:
+        written = write(path, text[: len(text) // 2])
+        if reserve.exists() or not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return written
+
+    monkeypatch.setattr(Path, "write_text", write_on_a_full_disk)
+    room, drill.stopped_by = False, "the ledger is full"
+    with pytest.raises(ToolkitError, match=r"No space left on device, and before that: the ledger is full") as refused:
+        drill.finish()
+    assert str(drill.folder) in str(refused.value) and not any("score" in each.name for each in drill.folder.iterdir())
+    room = True
+    drill.finish()
+    assert (drill.folder / "score.json").exists() and not list(drill.folder.glob(".score*"))
 
 
 def test_a_drill_that_came_to_nothing_claims_no_check_and_no_report(drill: Drill) -> None:

@@ -80,7 +80,7 @@ class Drill:
     def run(self) -> Score:
         """From start to score. What stops the line is kept in the score; only an interruption goes on upwards.
 
-        Raises ToolkitError when the sandbox does not come up, OSError when the score itself cannot be written.
+        Raises ToolkitError when the sandbox does not come up, and when the score itself cannot be written.
         """
         warm_up()
         try:
@@ -191,14 +191,33 @@ class Drill:
             seal(ledger)
 
     def finish(self) -> Score:
-        """Write the score. Without `settle` before it nothing is claimed of the events."""
+        """Write the score, on a full disk into the room that the facilitator's journal kept. Without `settle` before it
+        nothing is claimed of the events. Raises ToolkitError where it cannot be written.
+        """
         name, stopped_by = self.scenario.name, self.stopped_by
         score = score_drill(self.folder, name, self.seed, self.accounting, self.phases, stopped_by)
         ended = {"outcome": score.outcome, "exit_code": score.exit_code}
         self.facilitator.append("drill.ended", ended, actor="facilitator")
         score = score.model_copy(update={"facilitator_head": asdict(self.facilitator.head())})
-        (self.folder / SCORE_FILE).write_text(score.model_dump_json(indent=2) + "\n")
+        self.facilitator.release_reserve()
+        self._write_score(score)
         return score
+
+    def _write_score(self, score: Score) -> None:
+        """Whole, or not at all."""
+        fresh = self.folder / f".{SCORE_FILE}.new"
+        try:
+            fresh.write_text(score.model_dump_json(indent=2) + "\n")
+            fresh.replace(self.folder / SCORE_FILE)
+        except OSError as error:
+            fresh.unlink(missing_ok=True)
+            before = f", and before that: {self.stopped_by}" if self.stopped_by else ""
+            raise ToolkitError(
+                f"The score cannot be written: {error.strerror}{before}",
+                target=str(self.folder),
+                state="there is no score; the evidence so far is in that folder",
+                next="make room there, then run the drill again into another folder",
+            ) from error
 
     def close(self) -> None:
         """End the sandbox, unless it is to be kept. Safe to repeat."""
