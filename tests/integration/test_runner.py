@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import forked
 import psycopg
 import pytest
 import rollback_rig
@@ -210,7 +211,7 @@ class TestBeingKilled:
         down = rig.migrations / "009_classify_failures.down.sql"
         quick = down.read_text()
         down.write_text(quick + "SELECT pg_sleep(60);")
-        process = self._start(rig, "")
+        process = self._start(rig)
         slept = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
         wait_until(lambda: rig.query(slept), within=60, what="the down to run")
         process.kill()
@@ -226,7 +227,7 @@ class TestBeingKilled:
 
     def test_ctrl_c_is_journaled_with_the_state(self, rig: Rig) -> None:
         with rig.session("SELECT count(*) FROM recovery_cases"):
-            process = self._start(rig, "")
+            process = self._start(rig)
             wait_until(lambda: rig.entries("step.blocked"), within=20, what="the down to be blocked")
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=15)
@@ -235,15 +236,14 @@ class TestBeingKilled:
         assert told["step"] == "run-down-9" and "version 9, clean" in told["state"]
         assert rig.state_table() == [(9, False)]
 
-    def _start(self, rig: Rig, stop_at: str) -> "subprocess.Popen[str]":
-        argv = [sys.executable, rollback_rig.__file__, str(rig.incident.folder), str(rig.migrations), stop_at]
+    def _start(self, rig: Rig) -> "subprocess.Popen[str]":
+        argv = [sys.executable, rollback_rig.__file__, str(rig.incident.folder), str(rig.migrations), ""]
         environment = dict(os.environ) | rig.environment()
         return subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def _drive(self, rig: Rig, stop_at: str) -> "subprocess.CompletedProcess[str]":
-        process = self._start(rig, stop_at)
-        said, complained = process.communicate(timeout=60)
-        return subprocess.CompletedProcess(process.args, process.returncode, said, complained)
+        words = (str(rig.incident.folder), str(rig.migrations), stop_at)
+        return forked.run(rollback_rig.__file__, *words, environment=rig.environment())
 
 
 class TestLocks:

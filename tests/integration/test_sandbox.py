@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -52,7 +53,10 @@ def belongings(name: str) -> list[psutil.Process]:
     found = [
         each for each in psutil.process_iter(["cmdline"]) if any(home in word for word in each.info["cmdline"] or [])
     ]
-    return found + [child for each in found for child in each.children(recursive=True)]
+    for each in list(found):
+        with suppress(psutil.NoSuchProcess):  # it may end while it is looked at
+            found += each.children(recursive=True)
+    return found
 
 
 def command_line(process: psutil.Process) -> str:

@@ -74,9 +74,11 @@ class Versions:
 
     @contextmanager
     def database(self, version: int) -> Iterator[ServiceDatabase]:
-        """A database of its own at that version."""
+        """A database of its own at that version, on a server whose record has room for what is asked there."""
         template, name = self.template(version), f"pair_copy_{next(_numbers)}"
         with psycopg.connect(self.server.url(), autocommit=True) as conn:
+            conn.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+            conn.execute("SELECT pg_stat_statements_reset()")  # other tests fill it, and the rarest would be forgotten
             conn.execute(f"CREATE DATABASE {name} TEMPLATE {template.name} OWNER churn_owner")
         try:
             yield ServiceDatabase(self.server, name, self.passwords)

@@ -1,15 +1,13 @@
 """Scripts that no transaction can hold: run in parts, each statement once, whenever the runner dies in between."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import downs
+import forked
 import psycopg
 import pytest
 from downs import Migrated, environment_of
@@ -44,9 +42,8 @@ def migrated(churn_database: ServiceDatabase, tmp_path: Path) -> Iterator[Migrat
 
 def killed(migrated: Migrated, number: int, when: str) -> None:
     """Take version 2 back in a process that dies there."""
-    argv = [sys.executable, downs.__file__, str(migrated.folder), "2", str(number), when]
-    environment = dict(os.environ) | {"DOWNS": json.dumps(environment_of(migrated.database.toolkit_url))}
-    died = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
+    environment = {"DOWNS": json.dumps(environment_of(migrated.database.toolkit_url))}
+    died = forked.run(downs.__file__, str(migrated.folder), "2", str(number), when, environment=environment)
     assert died.returncode == -signal.SIGKILL, died.stderr
 
 

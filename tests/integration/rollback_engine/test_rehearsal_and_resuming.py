@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import forked
 import psycopg
 import pytest
 import rollback_rig
@@ -84,15 +85,9 @@ def with_freeze(plan: Plan) -> Plan:
 
 def killed_in_the_down(rig: Rig) -> None:
     """A run of another process, dead before its down, with the lease in its hand."""
-    argv = [sys.executable, rollback_rig.__file__, str(rig.incident.folder), str(rig.migrations)]
-    dead = subprocess.run(
-        [*argv, "after,step.begun,run-down-9"],
-        env=dict(os.environ) | rig.environment(),
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert dead.returncode == -signal.SIGKILL, dead.stderr.decode()
+    words = (str(rig.incident.folder), str(rig.migrations), "after,step.begun,run-down-9")
+    dead = forked.run(rollback_rig.__file__, *words, environment=rig.environment())
+    assert dead.returncode == -signal.SIGKILL, dead.stderr
     assert holder_of(rig.systems.database) is not None
 
 

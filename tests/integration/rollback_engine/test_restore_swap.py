@@ -1,13 +1,12 @@
 """A restore on a real database under traffic: nothing acknowledged is lost, whichever way and wherever it dies."""
 
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import psycopg
 import pytest
 import restore_rig
@@ -334,10 +333,9 @@ POINTS = {
 }
 
 
-def drive(rig: RestoreRig, way: Way, point: str) -> subprocess.CompletedProcess[bytes]:
-    words = [sys.executable, restore_rig.__file__, str(rig.incident.folder), str(rig.backup), way, point]
-    environment = os.environ | environment_of(rig.database.toolkit_url)
-    return subprocess.run(words, env=environment, capture_output=True, timeout=120, check=False)
+def drive(rig: RestoreRig, way: Way, point: str) -> "subprocess.CompletedProcess[str]":
+    words = (str(rig.incident.folder), str(rig.backup), way, point)
+    return forked.run(restore_rig.__file__, *words, environment=environment_of(rig.database.toolkit_url))
 
 
 class TestLeftClosed:
@@ -400,7 +398,7 @@ def test_killed_there_and_run_again(rig: RestoreRig, way: Way, point: str) -> No
         clients.wait_for(10)
         assert drive(rig, way, point).returncode == -signal.SIGKILL
         done = drive(rig, way, "")
-        assert (done.returncode, done.stderr) == (0, b"")
+        assert (done.returncode, done.stderr) == (0, "")
         clients.wait_for(10)
     assert lost(rig, clients) == []
     assert difference(before, signature(rig)) == []
