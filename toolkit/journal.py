@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -93,24 +93,24 @@ class Journal:
 
         Raises JournalError naming the first line that is no entry.
         """
-        return list(self._read())
+        return self.parsed(self.path.read_bytes()) if self.path.exists() else []
 
     def head(self) -> Head:
         """The latest entry's number and hash, without reading the whole file."""
         return self._head()
 
-    def _read(self) -> Iterator[Entry]:
-        if not self.path.exists():
-            return
-        lines = self.path.read_bytes().split(b"\n")
-        for number, line in enumerate(lines[:-1], start=1):
+    def parsed(self, content: bytes, before: Sequence[Entry] = ()) -> list[Entry]:
+        """The entries of whole lines that follow those `before`. Raises JournalError naming the first that is none."""
+        found: list[Entry] = []
+        for number, line in enumerate(content.split(b"\n")[:-1], start=len(before) + 1):
             try:
-                yield _parse(line)
+                found.append(_parse(line))
             except (ValueError, KeyError, TypeError) as error:
                 raise JournalError(
                     f"Line {number} of {self.path} is no journal entry: {type(error).__name__}",
                     next=f"toolkit journal verify {self.path.parent}",
                 ) from None
+        return found
 
     def _head(self) -> Head:
         if not self.path.exists() or not (size := self.path.stat().st_size):
@@ -198,6 +198,29 @@ class Journal:
         if not self.path.exists() and not self._reserve_path.exists():
             with contextlib.suppress(OSError):
                 self._reserve_path.write_bytes(os.urandom(RESERVE_BYTES))
+
+
+class Tail:
+    """All entries of a journal, for whoever looks often: each time only what is new is read."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._read_bytes, self._entries = 0, list[Entry]()
+
+    def entries(self) -> list[Entry]:
+        """As Journal.entries."""
+        path = self._journal.path
+        size = path.stat().st_size if path.exists() else 0
+        if size < self._read_bytes:
+            self._read_bytes, self._entries = 0, []
+        if size > self._read_bytes:
+            with path.open("rb") as file:
+                file.seek(self._read_bytes)
+                content = file.read()
+            whole = content[: content.rfind(b"\n") + 1]
+            self._entries += self._journal.parsed(whole, self._entries)
+            self._read_bytes += len(whole)
+        return list(self._entries)
 
 
 @dataclass(frozen=True)

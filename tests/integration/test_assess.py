@@ -198,7 +198,7 @@ def test_silence_is_judged_by_what_the_playbook_allows(
         )
     expected = {30.0: Outcome.FAIL, 900.0: Outcome.PASS}
     for silence_s, outcome in expected.items():
-        monitoring = systems.target.monitoring.model_copy(update={"silence_s": silence_s})
+        monitoring = systems.target.monitoring.model_copy(update={"silence_minutes": silence_s})
         target = systems.target.model_copy(update={"monitoring": monitoring})
         made = assess(replace(systems, target=target), incident, actor="tester")
         assert checks(made)["events come in"].outcome is outcome

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.detect.seen import Reading, Signal
 from toolkit.detect.severity import CASES, Classification, Gauge, classify
-from toolkit.detect.signals import Reading, Signal
 from toolkit.playbook import Severity, SeverityRule, load_playbook
 
 RULES = load_playbook(Path(__file__).parents[2] / "playbook.toml").severity
@@ -38,6 +38,18 @@ EXPECTED = [
     ({Signal.FEATURE: reading()}, Severity.P2, ["Single feature failures"]),
     ({Signal.QUEUE: reading()}, Severity.P2, ["Single feature failures"]),
     ({Signal.CONNECTIONS: reading()}, Severity.P2, ["Minor performance issues"]),
+    ({Signal.STORAGE: reading()}, Severity.P2, ["Minor performance issues"]),
+    ({Signal.ORPHANS: reading()}, Severity.P0, ["Data corruption or loss"]),
+    ({Signal.ROWS: reading()}, Severity.P0, ["Data corruption or loss"]),
+    ({Signal.FIGURES: reading()}, Severity.P2, ["Single feature failures"]),
+    ({Signal.FIGURES: reading(), Signal.ORPHANS: reading()}, Severity.P0, ["Data corruption or loss"]),
+    ({Signal.ROLLBACK_FAILURE: reading()}, Severity.P1, ["Migration rollback failure"]),
+    ({Signal.VALIDATION_FAILURE: reading()}, Severity.P2, ["Migration validation failures"]),
+    (
+        DIRTY | RATE | {Signal.VALIDATION_FAILURE: reading()},
+        Severity.P0,
+        ["Database migration failure affecting production", "Error rate >10%", "Migration validation failures"],
+    ),
 ]
 
 

@@ -4,19 +4,24 @@ from dataclasses import replace
 
 import pytest
 
+from toolkit.adapters.capacity import Capacity
 from toolkit.adapters.readings import Activity, Flow, MigrationState, QueueState
+from toolkit.adapters.sampled import Orphans, Remaining
 from toolkit.adapters.traffic import ErrorClass, PathTraffic, Traffic
-from toolkit.detect.observe import OwnNormal
-from toolkit.detect.signals import (
+from toolkit.detect.hysteresis import Hysteresis
+from toolkit.detect.normal import Figures, OwnNormal
+from toolkit.detect.seen import (
     DatabaseReading,
-    Hysteresis,
+    DataReading,
+    Jump,
     Limits,
     Observation,
+    Outcomes,
     Probes,
     Reading,
     Signal,
-    read_signals,
 )
+from toolkit.detect.signals import read_signals
 
 LIMITS = Limits(
     error_rate=0.10,
@@ -48,6 +53,21 @@ def database(**parts) -> DatabaseReading:
     return DatabaseReading(**parts)
 
 
+def probed(first: int, second: int) -> Traffic:
+    """60 probes of two paths, of which so many failed at each."""
+    paths = (PathTraffic("/dashboard", 30, first, 30 - first), PathTraffic("/settings", 30, second, 30 - second))
+    return Traffic(60, 60, first + second, 50, 100, (), paths)
+
+
+def orphaned(sampled: int, count: int) -> Observation:
+    return Observation(data=DataReading(orphans={"actions.case_id": Orphans(sampled, count)}))
+
+
+def rows(now: int, before: int, *, sure: bool = True) -> Observation:
+    return Observation(data=DataReading(rows={"cases": Remaining(now, sure)}), normal_rows={"cases": before})
+
+
+CALM = Activity(60, 3, 0, 0, 0)
 LIVE_9 = {"migration": MigrationState(9, False), "stable_version": 8}
 
 CASES = [
@@ -114,6 +134,47 @@ CASES = [
     (Signal.CONNECTIONS, Observation(database=database(activity=Activity(60, 51, 0, 0, 0))), True),
     (Signal.CONNECTIONS, Observation(database=database(activity=Activity(60, 50, 2, 4, 4))), False),
     (Signal.CONNECTIONS, Observation(database=database(activity=Activity(60, 3, 2, 6, 6))), True),
+    (Signal.CONNECTIONS, Observation(database=database(activity=CALM, capacity=Capacity(91, 100))), True),
+    (Signal.CONNECTIONS, Observation(database=database(activity=CALM, capacity=Capacity(90, 100))), False),
+    (Signal.QUEUE, Observation(database=database(queue=QueueState(24, 0, 5, 0, 901))), True),
+    (Signal.QUEUE, Observation(database=database(queue=QueueState(24, 0, 5, 0, 900))), False),
+    # our own probes, where users' requests are too few to tell; one path alone is one feature
+    (Signal.ERROR_RATE, Observation(traffic=traffic(39, 0), probed=probed(6, 1)), True),
+    (Signal.ERROR_RATE, Observation(traffic=None, probed=probed(7, 7)), True),
+    (Signal.ERROR_RATE, Observation(traffic=None, probed=probed(20, 0)), False),
+    (Signal.ERROR_RATE, Observation(traffic=traffic(40, 0), probed=probed(20, 20)), False),
+    (Signal.ERROR_RATE, Observation(traffic=None, probed=traffic(39, 39)), None),
+    (Signal.PERFORMANCE, Observation(probed=traffic(60, p95_ms=301), normal_probe_ms=200), True),
+    (Signal.PERFORMANCE, Observation(traffic=traffic(p95_ms=None), probed=traffic(), normal_probe_ms=200), False),
+    (Signal.PERFORMANCE, Observation(probed=traffic(60, p95_ms=301), normal_p95_ms=200), None),
+    # the data: orphans in a sample, rows of a critical table, figures that users see
+    (Signal.ORPHANS, orphaned(2000, 10), True),
+    (Signal.ORPHANS, orphaned(2000, 9), False),
+    (Signal.ORPHANS, orphaned(100, 2), False),
+    (Signal.ORPHANS, orphaned(0, 0), None),
+    (Signal.ROWS, rows(499, 1000), True),
+    (Signal.ROWS, rows(500, 1000), False),
+    (Signal.ROWS, rows(499, 1000, sure=False), None),
+    (Signal.ROWS, rows(0, 19), None),
+    (Signal.ROWS, Observation(data=DataReading(rows={"t": Remaining(0, True)})), None),
+    (Signal.FIGURES, Observation(jumps=[Jump("cases", 151, 100)]), True),
+    (Signal.FIGURES, Observation(jumps=[Jump("cases", 150, 100)]), False),
+    (Signal.FIGURES, Observation(jumps=[Jump("cases", 49, 100), Jump("total", 100, 100)]), True),
+    (Signal.FIGURES, Observation(jumps=[Jump("cases", 19, 2)]), None),
+    (Signal.FIGURES, Observation(jumps=[]), None),
+    # room: what the server tells of it
+    (Signal.STORAGE, Observation(database=database(capacity=Capacity(1, 100))), False),
+    (Signal.STORAGE, Observation(database=database(capacity=Capacity(1, 100, lag_s=61))), True),
+    (Signal.STORAGE, Observation(database=database(capacity=Capacity(1, 100, slots_lost=1))), True),
+    (Signal.STORAGE, Observation(database=database(capacity=Capacity(1, 100, archiver_fails=True))), True),
+    (Signal.STORAGE, Observation(traffic=traffic(100, 1, 9, (ErrorClass(500, "/hook", "53100"), 1))), True),
+    (Signal.STORAGE, Observation(traffic=traffic()), None),
+    # what we did ourselves
+    (Signal.ROLLBACK_FAILURE, Observation(outcomes=Outcomes(rollback="interrupted")), True),
+    (Signal.ROLLBACK_FAILURE, Observation(outcomes=Outcomes(rollback="")), False),
+    (Signal.ROLLBACK_FAILURE, Observation(), None),
+    (Signal.VALIDATION_FAILURE, Observation(outcomes=Outcomes(validation="2 checks failed")), True),
+    (Signal.VALIDATION_FAILURE, Observation(outcomes=Outcomes(validation="")), False),
 ]
 
 
@@ -197,3 +258,15 @@ def test_what_is_normal_is_learnt_from_several_windows_and_from_none_that_failed
     assert own.learn(None, now=219) is None
     assert own.learn(traffic(p95_ms=300), now=220) == 459
     assert own.learn(traffic(p95_ms=5000), now=221) == 459, "it has learnt"
+
+
+def test_a_figure_is_held_against_what_it_was_lately() -> None:
+    figures = Figures(LIMITS)
+    told = [figures.learn({"cases": 100.0 + n}) for n in range(7)]
+    assert [len(jumps) for jumps in told] == [0, 0, 0, 0, 0, 1, 1], "five looks before it says anything"
+    (jump,) = figures.learn({"cases": 300})
+    assert jump == Jump("cases", 300, 103) and jump.share > LIMITS.kpi_jump
+    assert figures.learn({"cases": 300})[0].before == 103, "what jumped is not normal"
+    for _ in range(300):
+        last = figures.learn({"cases": 300})
+    assert last[0].before == 300, "unless it stays"

@@ -140,7 +140,16 @@ class Reader:
 
     def read(self, line: LogLine) -> LoggedRequest | None:
         """The request that a line tells of; None for a line of another kind and for requests that do not count."""
-        told = _parse(line)
+        return self._counted(_parse(line))
+
+    def read_text(self, line: str) -> LoggedRequest | None:
+        """The same for a line of a service's own log."""
+        try:
+            return self._counted(_Line.model_validate_json(line))
+        except ValidationError:
+            return None
+
+    def _counted(self, told: "_Line | None") -> LoggedRequest | None:
         if told is None or (told.request_id or "").startswith(OWN_REQUESTS):
             return None
         path = told.path.partition("?")[0]

@@ -6,29 +6,25 @@ stream that breaks is opened again. What was printed before it was opened is not
 """
 
 import threading
-import time
-from collections import deque
 
-from toolkit.adapters.traffic import LoggedRequest, Reader, Traffic, summarise
+from toolkit.adapters.request_window import RequestWindow
+from toolkit.adapters.traffic import Reader, Traffic
 from toolkit.adapters.vercel import VercelClient
 from toolkit.errors import ToolkitError
 
 STREAM_S = 60.0
-MOST_REQUESTS = 200_000
 
 
 class TrafficLog:
     """The latest requests. `follow` again and again; read from any thread. Nothing is opened before that."""
 
     def __init__(self, platform: VercelClient, host: str, reader: Reader, *, keep_s: float) -> None:
-        self._platform, self._host, self._reader, self._keep_s = platform, host, reader, keep_s
-        self._requests: deque[LoggedRequest] = deque(maxlen=MOST_REQUESTS)
+        self._platform, self._host, self._reader = platform, host, reader
+        self._requests = RequestWindow(keep_s)
         self._streams: dict[str, threading.Thread] = {}
-        self._lock = threading.Lock()
         self._closed = threading.Event()
         self.deployment: str | None = None
         self.trouble: str | None = None
-        self._following_since: float | None = None
 
     def follow(self) -> str:
         """Ask where production points and see to it that its log is open. Returns the deployment's id.
@@ -52,30 +48,20 @@ class TrafficLog:
 
     def window(self, seconds: float) -> Traffic:
         """The requests of the last `seconds`, or since the first log was opened where that is less."""
-        now = time.monotonic()
-        since = max(now - seconds, self._following_since or now)
-        with self._lock:
-            recent = [request for request in self._requests if request.arrived_s >= since]
-        return summarise(recent, now - since)
+        return self._requests.last(seconds)
 
     def close(self) -> None:
         """Take no more lines. The threads end with their streams, or with the process."""
         self._closed.set()
 
     def _read(self, deployment: str) -> None:
-        self._following_since = self._following_since or time.monotonic()
+        self._requests.begin()
         try:
             for line in self._platform.runtime_logs(deployment, within=STREAM_S):
                 if self._closed.is_set():
                     return
                 self.trouble = None
                 if request := self._reader.read(line):
-                    self._keep(request)
+                    self._requests.keep(request)
         except ToolkitError as error:
             self.trouble = error.what
-
-    def _keep(self, request: LoggedRequest) -> None:
-        with self._lock:
-            self._requests.append(request)
-            while self._requests and self._requests[0].arrived_s < request.arrived_s - self._keep_s:
-                self._requests.popleft()

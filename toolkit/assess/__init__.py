@@ -26,8 +26,8 @@ from toolkit.assess.status import status_checks
 from toolkit.assess.views import Views, look
 from toolkit.checks import CheckResult, run_checks, tally
 from toolkit.clock import iso
+from toolkit.detect.seen import Reading, Signal
 from toolkit.detect.severity import classify
-from toolkit.detect.signals import Reading, Signal
 from toolkit.errors import ToolkitError
 from toolkit.incident import Incident
 from toolkit.playbook import Playbook

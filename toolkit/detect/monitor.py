@@ -12,19 +12,26 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 from toolkit.adapters.systems import Systems, connect
+from toolkit.clock import utc_now
 from toolkit.communicate.cadence import Clock
 from toolkit.communicate.reminding import Reminder
+from toolkit.detect.hysteresis import Change, Hysteresis
+from toolkit.detect.logbook import Logbook
 from toolkit.detect.observe import Observer
+from toolkit.detect.outcomes import outcomes_in
+from toolkit.detect.seen import Limits, Observation, Outcomes, Reading, Signal
 from toolkit.detect.severity import Classification, Gauge, classify
-from toolkit.detect.signals import Change, Hysteresis, Limits, Observation, read_signals
+from toolkit.detect.signals import read_signals
 from toolkit.errors import JournalError, ToolkitError
-from toolkit.incident import Incident, State
+from toolkit.incident import OPENED, SEVERITY_CHANGED, Incident, State, severity_in, state_in
 from toolkit.lifeline import tie
+from toolkit.on_call import mark_due
 from toolkit.playbook import load_playbook
 
 OBSERVED_EVERY_S = 2.0
@@ -34,20 +41,19 @@ class Monitor:
     """Polls, journals, opens, follows. `now` is a monotonic clock."""
 
     def __init__(
-        self, incident: Incident, systems: Systems, actor: str = "monitor", *, now: Callable[[], float] = time.monotonic
+        self, log: Logbook, systems: Systems, actor: str = "monitor", *, now: Callable[[], float] = time.monotonic
     ) -> None:
-        self.incident, self.systems, self.actor, self._now = incident, systems, actor, now
+        self.log, self.systems, self.actor, self._now = log, systems, actor, now
         self.observer = Observer(systems)
         monitoring = systems.target.monitoring
         self._limits = Limits.of(systems.playbook, systems.target)
-        self._hysteresis = Hysteresis(monitoring.polls_to_raise, monitoring.polls_to_clear)
+        self.hysteresis = Hysteresis(monitoring.polls_to_raise, monitoring.polls_to_clear)
         self._gauge = Gauge(monitoring.polls_to_clear)
+        self.readings: Mapping[Signal, Reading] = {}
         self._observed_s: float | None = None
-        self._opened = False
         self._recovered = True
         self._unwritten: list[tuple[str, dict[str, object]]] = []
-        clock = Clock(monitoring.minute_s, drafts_count=systems.target.sandbox)
-        self._reminder = Reminder(systems.playbook, incident, actor, clock)
+        self._clock = Clock(monitoring.minute_s, drafts_count=systems.target.sandbox)
 
     def start(self) -> None:
         """Journal the start and begin to watch. Raises JournalError: a monitor that cannot journal is none."""
@@ -56,33 +62,55 @@ class Monitor:
             "target": self.systems.target.name,
             "window_s": monitoring.window_s,
             "poll_every_s": monitoring.poll_every_s,
+            "minute_s": monitoring.minute_s,
         }
-        self.incident.record("monitor.started", told, actor=self.actor)
+        self.log.begin(told, actor=self.actor)
         self.observer.start()
 
     def end(self) -> None:
         """Stop watching, and journal it where that is possible."""
         self.observer.end()
-        self._write("monitor.ended", {"raised": sorted(self._hysteresis.raised)})
+        self._write("monitor.ended", {"raised": sorted(self.hysteresis.raised)})
 
-    def poll(self) -> None:
-        """Look once, and do what follows from it. What could not be journaled before comes first."""
+    def poll(self) -> list[Change]:
+        """Look once, and do what follows from it; what was raised and cleared. What could not be journaled before comes
+        first."""
         self._flush()
-        seen = self.observer.poll()
-        changes = self._hysteresis.update(read_signals(seen, self._limits))
-        if changes or self._observed_s is None or self._now() - self._observed_s >= OBSERVED_EVERY_S:
+        seen = replace(self.observer.poll(), outcomes=self._outcomes())
+        self.readings = read_signals(seen, self._limits)
+        changes = self.hysteresis.update(self.readings)
+        every_s = max(OBSERVED_EVERY_S, self.systems.target.monitoring.poll_every_s)
+        if changes or self._observed_s is None or self._now() - self._observed_s >= every_s:
             self._observed_s = self._now()
             self._write("monitor.observed", self._observed(seen))
         for change in changes:
             self._write("signal.raised" if change.raised else "signal.cleared", _told(change))
         if self._unwritten:
-            return
+            return changes
         try:
-            self._follow(classify(self._hysteresis.raised, self.systems.playbook.severity))
-            if self._opened:
-                self._reminder.look()
+            self._hand_over(changes)
+            self._follow(classify(self.hysteresis.raised, self.systems.playbook.severity))
+            self._mark_due()
         except JournalError as error:
             _complain(error)
+        return changes
+
+    def _outcomes(self) -> Outcomes:
+        try:
+            return outcomes_in(self.log.entries())
+        except JournalError:
+            return Outcomes()
+
+    def _hand_over(self, changes: Sequence[Change]) -> None:
+        """Let go of an incident that is over once all is well or something new goes wrong; join one that was declared.
+
+        Raises JournalError.
+        """
+        over = self.log.state is State.RESOLVED
+        if over and (not self.hysteresis.raised or any(change.raised for change in changes)) and self.log.let_go():
+            self._gauge = Gauge(self.systems.target.monitoring.polls_to_clear)
+        if self.log.look(actor=self.actor):
+            self._gauge.now = severity_in(self.log.entries())
 
     def _follow(self, found: Classification | None) -> None:
         """Open the incident, follow its severity, tell when all is clear.
@@ -98,21 +126,29 @@ class Monitor:
         before = self._gauge.now
         changed = self._gauge.update(found)
         try:
-            if not self._opened and self.incident.state is None:
-                self.incident.open(found.severity, found.reasons, actor=self.actor)
-            elif changed is not None and self._may_change(changed):
-                self.incident.change_severity(changed.severity, changed.reasons, actor=self.actor)
-            self._opened = True
+            if self.log.state is None:
+                self.log.open(found.severity, found.reasons, actor=self.actor)
+            elif changed is not None and self._may_change(changed) and self.log.incident is not None:
+                self.log.incident.change_severity(changed.severity, changed.reasons, actor=self.actor)
         except JournalError:
             self._gauge.now = before
             raise
 
     def _may_change(self, found: Classification) -> bool:
-        """Not after the resolution; and a monitor that came to an open incident lowers nothing that others decided."""
-        if self.incident.state is State.RESOLVED:
+        """Not after the resolution; and what somebody else said is raised, but never lowered."""
+        entries = self.log.entries()
+        if state_in(entries) is State.RESOLVED:
             return False
-        known = self.incident.severity
-        return self._opened or known is None or found.severity.worse_than(known)
+        said = next(entry for entry in reversed(entries) if entry.kind in (OPENED, SEVERITY_CHANGED))
+        known = severity_in(entries)
+        return said.actor == self.actor or known is None or found.severity.worse_than(known)
+
+    def _mark_due(self) -> None:
+        """Journal that somebody should have answered, who is to be called now, which update is due. JournalError."""
+        incident, book = self.log.incident, self.systems.playbook
+        if incident is not None and self.log.state is not None:
+            mark_due(book, incident, self.log.entries(), utc_now(), actor=self.actor)
+            Reminder(book, incident, self.actor, self._clock).look()
 
     def _observed(self, seen: Observation) -> dict[str, object]:
         traffic, database = seen.traffic, seen.database
@@ -129,10 +165,11 @@ class Monitor:
             "pages": dict(seen.pages.words),
             "database": self.observer.database_word,
             "platform": self.observer.platform_word,
+            "probes": seen.probed.steady_state() if seen.probed else None,
             "deployment": self.observer.log.deployment,
             "migration": vars(seen.migration) if seen.migration else None,
             "newest_event_age_s": None if age is None else round(age, 1),
-            "raised": sorted(self._hysteresis.raised),
+            "raised": sorted(self.hysteresis.raised),
             "errors": traffic.errors_as_json() if traffic else [],
         }
 
@@ -146,7 +183,7 @@ class Monitor:
         will be newer ones."""
         try:
             while self._unwritten:
-                self.incident.record(*self._unwritten[0], actor=self.actor)
+                self.log.write(*self._unwritten[0], actor=self.actor)
                 del self._unwritten[0]
         except JournalError as error:
             self._unwritten = [each for each in self._unwritten if each[0] != "monitor.observed"]
@@ -185,13 +222,13 @@ class Ending:
         os.write(self._writing, b".")
 
 
-def watch(monitor: Monitor, ending: Ending) -> None:
-    """Poll until the end is asked for. A poll that comes late is not made up for."""
+def watch(monitor: Monitor, ending: Ending, told: Callable[[Sequence[Change]], None] = lambda _changes: None) -> None:
+    """Poll until the end is asked for, and tell each time what changed. A poll that comes late is not made up for."""
     every_s = monitor.systems.target.monitoring.poll_every_s
     monitor.start()
     due = time.monotonic()
     while not ending.wait(due - time.monotonic()):
-        monitor.poll()
+        told(monitor.poll())
         due = max(due + every_s, time.monotonic())
     monitor.end()
 
@@ -210,7 +247,7 @@ def main() -> None:
         book = load_playbook(given.playbook)
         systems = connect(book, book.target(given.target))
         given.folder.mkdir(parents=True, exist_ok=True)
-        watch(Monitor(Incident(given.folder), systems, given.actor), ending)
+        watch(Monitor(Logbook.of(Incident(given.folder)), systems, given.actor), ending)
     except ToolkitError as error:
         _complain(error)
         sys.exit(error.exit_code)

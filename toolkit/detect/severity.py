@@ -7,7 +7,7 @@ puts 'error rate' under P0, a high error rate is P0. A case that the playbook do
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from toolkit.detect.signals import Reading, Signal
+from toolkit.detect.seen import Reading, Signal
 from toolkit.playbook import Severity, SeverityRule
 
 OUTAGE_RATE = 0.9
@@ -82,12 +82,23 @@ def _partial(raised: Raised) -> str | None:
 
 
 def _feature(raised: Raised) -> str | None:
-    found = [raised[s].evidence for s in (Signal.FEATURE, Signal.QUEUE) if s in raised]
-    return "; ".join(found) or None
+    jump = () if _corruption(raised) else (Signal.FIGURES,)
+    return _all_of(Signal.FEATURE, Signal.QUEUE, *jump)(raised)
 
 
-def _dirty(raised: Raised) -> str | None:
-    return None if _migration(raised) else _of(Signal.MIGRATION_DIRTY)(raised)
+def _corruption(raised: Raised) -> str | None:
+    """Rows are others, orphaned or gone. A figure that jumped says so only together with one of these."""
+    found = [s for s in (Signal.DATA_INTEGRITY, Signal.ORPHANS, Signal.ROWS) if s in raised]
+    return _all_of(*found, Signal.FIGURES)(raised) if found else None
+
+
+def _validation(raised: Raised) -> str | None:
+    dirty = () if _migration(raised) else (Signal.MIGRATION_DIRTY,)
+    return _all_of(*dirty, Signal.VALIDATION_FAILURE)(raised)
+
+
+def _all_of(*signals: Signal) -> Callable[[Raised], str | None]:
+    return lambda raised: "; ".join(raised[each].evidence for each in signals if each in raised) or None
 
 
 def _of(signal: Signal) -> Callable[[Raised], str | None]:
@@ -97,14 +108,15 @@ def _of(signal: Signal) -> Callable[[Raised], str | None]:
 CASES = (
     Case("complete service outage", Severity.P0, "Complete service outage", _outage),
     Case("migration failure", Severity.P0, "Database migration failure affecting production", _migration),
-    Case("data corruption", Severity.P0, "Data corruption or loss", _of(Signal.DATA_INTEGRITY)),
+    Case("data corruption", Severity.P0, "Data corruption or loss", _corruption),
     Case("no webhook processing", Severity.P0, "No webhook processing", _of(Signal.SILENCE)),
     Case("error rate", Severity.P1, "Error rate", _of(Signal.ERROR_RATE)),
     Case("partial service degradation", Severity.P1, "Partial service degradation", _partial),
+    Case("rollback failure", Severity.P1, "Migration rollback failure", _of(Signal.ROLLBACK_FAILURE)),
     Case("performance degradation", Severity.P1, "Performance degradation", _of(Signal.PERFORMANCE)),
     Case("single feature", Severity.P2, "Single feature failures", _feature),
-    Case("migration validation", Severity.P2, "Migration validation failures", _dirty),
-    Case("minor performance", Severity.P2, "Minor performance issues", _of(Signal.CONNECTIONS)),
+    Case("migration validation", Severity.P2, "Migration validation failures", _validation),
+    Case("minor performance", Severity.P2, "Minor performance issues", _all_of(Signal.CONNECTIONS, Signal.STORAGE)),
 )
 
 

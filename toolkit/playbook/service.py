@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from toolkit.playbook.section import Section, Share
+from toolkit.playbook.section import Minutes, Section, Share
 
 
 class Service(Section):
@@ -89,7 +89,9 @@ class Endpoints(Section):
 class Thresholds(Section):
     """The playbook's 'Incident Classification', in figures. Below `fast_enough_ms` nothing counts as slow.
 
-    `value_shift`: so large a share of a watched column's values must not change at once."""
+    `value_shift`: so large a share of a watched column's values must not change at once. `queue_waits_minutes`: so long
+    may a job wait that could run. `connections_share`: of the sessions that the server admits. `kpi_jump`: by so large
+    a part may a figure that the service shows not change at once."""
 
     error_rate: Share
     degradation: Annotated[float, Field(gt=0)]
@@ -97,6 +99,10 @@ class Thresholds(Section):
     active_connections: Annotated[int, Field(ge=1)]
     queue_failed_jobs: Annotated[int, Field(ge=0)]
     value_shift: Share = 0.3
+    queue_waits_minutes: Minutes = 15
+    connections_share: Share = 0.9
+    replication_lag_s: Annotated[float, Field(gt=0)] = 60
+    kpi_jump: Annotated[float, Field(gt=0)] = 0.5
 
 
 class SyntheticEvent(Section):

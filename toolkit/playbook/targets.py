@@ -19,7 +19,7 @@ class Monitoring(Section):
     """How the monitor looks. A drill scales these; an emergency does not.
 
     `fast_enough_ms` is for a target on slower hardware than production, in place of the thresholds' own. `minute_s`:
-    how many seconds a minute of the playbook's (updates, responses) takes.
+    how many seconds a minute of the playbook's (silence, responses, updates) takes: the one factor that scales a drill.
     """
 
     poll_every_s: Seconds = 15
@@ -27,15 +27,21 @@ class Monitoring(Section):
     min_requests: Annotated[int, Field(ge=1)] = 30
     polls_to_raise: Annotated[int, Field(ge=1)] = 2
     polls_to_clear: Annotated[int, Field(ge=1)] = 4
-    silence_s: Seconds = 900
+    silence_minutes: Annotated[float, Field(gt=0)] = 15
     minute_s: Seconds = 60
     fast_enough_ms: Annotated[float, Field(ge=0)] | None = None
+
+    @property
+    def silence_s(self) -> float:
+        """So long may no event come, in seconds of this target's."""
+        return self.silence_minutes * self.minute_s
 
 
 OPTIONAL = (
     "migrations_folder",
     "backups_folder",
     "statement_log_env",
+    "service_log_env",
     "supabase_project_env",
     "supabase_token_env",
     "supabase_api_url_env",
@@ -87,11 +93,13 @@ class TargetNames(Section):
     """A target by the *names* of the variables that hold what is needed to reach it.
 
     `migrations_folder` and `backups_folder` may name variables that hold folders: one to read instead of `migrations`,
-    and the one that scheduled backups are in. `statement_log_env`: where the application keeps a log of its latest
-    statements, a file or a folder of them, which tells whether other code fits a schema. `supabase_project_env` and
-    `supabase_token_env` (a token of the management API) offer the platform's point-in-time recovery. The variables of
-    all these may be unset. `platform`: who hosts the deployments; with "none" there is nobody to ask, and its variables
-    are not wanted. Without `webhook_secret_env` or `cron_secret_env` the service wants no such secret.
+    and the one that scheduled backups are in. `service_log_env`: the service's own log, a file with a JSON object for
+    each request (method, path, status, ms, error), read in place of the platform's. `statement_log_env`: where the
+    application keeps a log of its latest statements, a file or a folder of them, which tells whether other code fits a
+    schema. `supabase_project_env` and `supabase_token_env` (a token of the management API) offer the platform's
+    point-in-time recovery. The variables of all these may be unset. `platform`: who hosts the deployments; with "none"
+    there is nobody to ask, and its variables are not wanted. Without `webhook_secret_env` or `cron_secret_env` the
+    service wants no such secret.
     """
 
     production: bool
@@ -109,6 +117,7 @@ class TargetNames(Section):
     migrations_folder: VariableName | None = None
     backups_folder: VariableName | None = None
     statement_log_env: VariableName | None = None
+    service_log_env: VariableName | None = None
     supabase_project_env: VariableName | None = None
     supabase_token_env: VariableName | None = None
     supabase_api_url_env: VariableName | None = None
@@ -151,6 +160,7 @@ class Target(BaseModel):
     migrations: Path
     backups: Path | None = None
     statement_log: Path | None = None
+    service_log: Path | None = None
     supabase_project: str = ""
     supabase_token: SecretStr | None = None
     supabase_api_url: str = ""
@@ -224,6 +234,7 @@ def _resolve(
         backups=folder / folders["backups_folder"] if folders["backups_folder"] else None,
         monitoring=names.monitoring,
         statement_log=folder / folders["statement_log_env"] if folders["statement_log_env"] else None,
+        service_log=folder / folders["service_log_env"] if folders["service_log_env"] else None,
         supabase_project=folders["supabase_project_env"] or "",
         supabase_token=secret(folders["supabase_token_env"]),
         supabase_api_url=folders["supabase_api_url_env"] or "",

@@ -6,7 +6,7 @@ from stub_target import StubTarget, as_json
 from watched import FAST, Watched
 
 from toolkit.clock import wait_until
-from toolkit.detect import observe
+from toolkit.detect import observe, probing
 from toolkit.drill.database import ServiceDatabase
 from toolkit.drill.schema import migrate_up
 from toolkit.incident import State
@@ -108,7 +108,7 @@ def test_a_failing_health_endpoint_is_a_partial_degradation(watch, stub: StubTar
 def test_a_service_that_accepts_and_never_answers_is_an_outage(
     watch, stub: StubTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(observe, "PROBE_WITHIN_S", 3.0)
+    monkeypatch.setattr(probing, "PROBE_WITHIN_S", 3.0)
     watched = watch()
     stub.hangs |= {"/api/health", "/api/health/db", "/api/health/webhooks", "/dashboard", "/settings"}
     watched.until(lambda: watched.incident.severity is Severity.P0, "P0")
@@ -157,7 +157,7 @@ def test_silence_after_a_steady_flow_is_p0_and_found_in_the_data(
     watch, stub: StubTarget, database: ServiceDatabase
 ) -> None:
     """The health endpoints stay green."""
-    watched = watch(silence_s=2)
+    watched = watch(silence_minutes=2)
     watched.for_polls(5)
     assert watched.incident.state is None, "an empty table is no silence"
     flow = """
@@ -181,7 +181,7 @@ def test_a_dirty_state_table_is_noticed(watch, database: ServiceDatabase) -> Non
 
 
 def test_after_the_resolution_it_changes_no_severity(watch, stub: StubTarget, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observe, "PAGES_EVERY_S", 0.2)
+    monkeypatch.setattr(probing, "PAGES_EVERY_S", 0.2)
     watched = watch()
     stub.answers["/api/health/webhooks"] = as_json({"status": "unhealthy"}, 503)
     watched.until(lambda: watched.incident.state, "the incident")

@@ -7,6 +7,7 @@ from pathlib import Path
 from stub_target import StubTarget
 
 from toolkit.clock import wait_until
+from toolkit.detect.logbook import Logbook
 from toolkit.detect.monitor import Monitor
 from toolkit.drill.database import ServiceDatabase
 from toolkit.incident import Incident
@@ -24,7 +25,7 @@ class Watched:
         self.stub = stub
         self.incident = Incident(folder)
         self.systems = stub.systems(PLAYBOOK, database, **(FAST | monitoring))
-        self.monitor = Monitor(self.incident, self.systems)
+        self.monitor = Monitor(Logbook.of(self.incident), self.systems)
         self.longest_poll_s = 0.0
         self.monitor.start()
         self.until(lambda: stub.followed and self.monitor.observer.database_word == "ok", "everything to be seen")

@@ -13,6 +13,7 @@ from toolkit.adapters.postgres import StablePoint
 from toolkit.adapters.systems import Systems
 from toolkit.checks import run_checks
 from toolkit.clock import utc_now, wait_until
+from toolkit.detect.logbook import Logbook
 from toolkit.detect.monitor import Monitor
 from toolkit.drill.database import ServiceDatabase
 from toolkit.incident import Incident
@@ -119,15 +120,16 @@ def test_what_is_wrong_with_it_is_found(systems: Systems, shop: ServiceDatabase)
 
 
 def test_it_is_watched(systems: Systems, stub: StubTarget, tmp_path: Path) -> None:
-    monitor = Monitor(Incident(tmp_path), systems)
+    incident = Incident(tmp_path)
+    monitor = Monitor(Logbook.of(incident), systems)
     monitor.start()
     try:
         wait_until(lambda: monitor.poll() or monitor.observer.database_word == "ok", within=10, what="the database")
         stub.answers["/up"] = as_json({"status": "down"}, 500)
-        wait_until(lambda: monitor.poll() or monitor.incident.state, within=10, what="the incident")
-        opened = monitor.incident.latest("incident.opened")
+        wait_until(lambda: monitor.poll() or incident.state, within=10, what="the incident")
+        opened = incident.latest("incident.opened")
         assert opened is not None and opened.data["reasons"][0] == "Complete service outage: /up: 500"
-        assert monitor.incident.latest("monitor.observed").data["migration"] == {
+        assert incident.latest("monitor.observed").data["migration"] == {
             "version": 3,
             "label": "3",
             "dirty": False,
