@@ -1,5 +1,6 @@
 """Assessment against a database of which a part is gone: what one question cannot tell, the others still do."""
 
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from toolkit.adapters.value_shares import value_shares
 from toolkit.assess import Assessment, assess, views
 from toolkit.assess.reasoning import Cause, Confidence
 from toolkit.checks import CheckResult, Outcome
+from toolkit.cli import main
 from toolkit.clock import iso, wait_until
 from toolkit.drill.database import ServiceDatabase
 from toolkit.drill.schema import MIGRATIONS, migrate_up, seed
@@ -205,3 +207,56 @@ def test_silence_is_judged_by_what_the_playbook_allows(
     with psycopg.connect(churn_database.owner_url) as conn:
         conn.execute("DELETE FROM events WHERE whop_event_id <> 'evt_0'")
     assert checks(assess(systems, incident, actor="tester"))["events come in"].outcome is Outcome.UNKNOWN
+
+
+def test_errors_locks_changes_and_options_are_told_from_the_real_thing(
+    stub: StubTarget, systems: Systems, incident: Incident, churn_database: ServiceDatabase
+) -> None:
+    """One session holds a table that another waits for, while requests fail."""
+    held, waiting = (psycopg.connect(churn_database.owner_url, application_name=name) for name in ("holder", "waiter"))
+    with held, waiting:
+        held.execute("LOCK TABLE creator_settings")
+        blocked = threading.Thread(target=lambda: waiting.execute("SELECT 'secret' FROM creator_settings"))
+        blocked.start()
+        failures = failing(stub)
+        made = assess(systems, incident, actor="tester")
+        failures.join()
+        held.rollback()
+        blocked.join()
+    (error,) = made.error_rows()
+    assert (error["SQLSTATE"], error["deployment"], error["names"]) == ("42703", PRODUCTION, "failure_reason")
+    (lock,) = made.lock_rows()
+    assert "waiter" in str(lock["waiting"]) and "secret" not in str(lock) and "holder" in str(lock["in the way"])
+    assert lock["for"] == "AccessShareLock on creator_settings"
+    changed = [str(row["what"]).split(":")[0] for row in made.change_rows()]
+    assert changed.index("migration 9 shorter_name") < changed.index("verified")
+    assert "▶ the failures were first seen" in changed
+    assert made.options[0].kind == "migration" and made.options[0].target == "version 8"
+    entry = incident.latest("assessment.made")
+    assert entry is not None and entry.data["options"][0]["recommended"] is True
+
+
+def test_the_command_tells_and_journals_the_same(
+    stub: StubTarget,
+    systems: Systems,
+    incident: Incident,
+    churn_database: ServiceDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in stub.environment(churn_database).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MIGRATIONS_FOLDER", str(systems.target.migrations))
+    monkeypatch.delenv("VERCEL_TOKEN")
+    folder = str(incident.folder)
+    with pytest.raises(SystemExit) as ended:
+        main(["assess", "--target", "sandbox", "--incident", folder, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert ended.value.code == 3 and told["recommendation"]["migration_target"] == 8
+    unseen = {each["name"]: each for each in told["checks"]}["production deployment"]
+    assert unseen["outcome"] == "unknown" and "VERCEL_TOKEN is not set" in unseen["evidence"]
+    with pytest.raises(SystemExit) as ended:
+        main(["decide", "migration", "--reason", "it names the column", "--by", "lead", "--incident", folder])
+    assert ended.value.code == 0 and "Next: emergency-rollback --last-stable" in capsys.readouterr().out
+    entry = incident.latest("decision.made")
+    assert entry is not None and (entry.data["why"], entry.data["follows"]) == ("it names the column", True)

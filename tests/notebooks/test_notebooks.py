@@ -56,7 +56,7 @@ def test_it_reads_as_prose_with_short_cells(path: Path) -> None:
 def test_a_parameter_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="has no parameter traget") as raised:
         check_parameters(NOTEBOOKS / "01_assess.ipynb", {"traget": "production"})
-    assert "use incident, operator, playbook, target" in str(raised.value)
+    assert "use decision, incident, operator, playbook, reason, target" in str(raised.value)
     with pytest.raises(UsageError, match="There is no notebook '99_x'"):
         check_parameters(NOTEBOOKS / "99_x.ipynb", {})
 

@@ -2,16 +2,8 @@
 
 from dataclasses import replace
 
-from toolkit.assess.reasoning import (
-    AppliedMigration,
-    Cause,
-    Confidence,
-    Facts,
-    Failure,
-    Release,
-    hypotheses,
-    recommend,
-)
+from toolkit.assess.facts import AppliedMigration, Facts, Failure, Release
+from toolkit.assess.reasoning import Cause, Confidence, hypotheses, recommend
 
 OLD = AppliedMigration(8, "recovered_revenue", "ALTER TABLE recovery_cases ADD COLUMN recovered_amount_cents int;")
 NEW = AppliedMigration(

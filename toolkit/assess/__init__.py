@@ -1,8 +1,13 @@
 """Assess: what is going on, why, and what to do about it. Looks and reasons; changes nothing on the target.
 
-views       what can be seen, from four sides at once
+asking      questions side by side, taken at one deadline
+views       what can be seen, from four sides at once (sessions, catalog: of the database)
 status      each part as a check
+gathering   from what was seen and journaled to facts
 reasoning   from facts to hypotheses and a recommendation, pure
+options     every way there is, by what it costs, pure
+changes     what changed when, with the onset
+decision    what was decided, by whom and why
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,32 +15,21 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from toolkit.adapters.systems import Systems
-from toolkit.assess.reasoning import (
-    AppliedMigration,
-    Cause,
-    Confidence,
-    Facts,
-    Failure,
-    Hypothesis,
-    Recommendation,
-    Release,
-    hypotheses,
-    recommend,
-)
+from toolkit.assess.changes import changes
+from toolkit.assess.facts import Facts
+from toolkit.assess.gathering import facts_of, failing_since
+from toolkit.assess.options import Costs, Option, compare
+from toolkit.assess.reasoning import Cause, Confidence, Hypothesis, Recommendation, hypotheses, recommend
 from toolkit.assess.status import status_checks
+from toolkit.assess.tables import error_rows, lock_rows, scope_rows
 from toolkit.assess.views import Views, look
 from toolkit.checks import CheckResult, run_checks, tally
-from toolkit.clock import iso
+from toolkit.clock import utc_now
 from toolkit.detect.seen import Reading, Signal
 from toolkit.detect.severity import classify
-from toolkit.errors import ToolkitError
 from toolkit.incident import Incident
 from toolkit.playbook import Playbook
-from toolkit.rollback.down_sql import LossKind, losses
-from toolkit.rollback.migrations import Script, read_folder
-from toolkit.rollback.sql_lexer import SqlError
-
-CHANGES_SHOWN = 8
+from toolkit.rollback.backup.keeping import find_backups
 
 Row = dict[str, object]
 
@@ -49,6 +43,7 @@ class Assessment:
     facts: Facts
     hypotheses: Sequence[Hypothesis]
     recommendation: Recommendation
+    options: Sequence[Option] = ()
     failing_since: Mapping[str, datetime] = field(default_factory=dict)  # by path, as the monitor first saw it, UTC
 
     @property
@@ -67,43 +62,23 @@ class Assessment:
 
     def scope_rows(self) -> list[Row]:
         """Requests by path, the most failing first: on which deployment, since when, and what the failing ones said."""
-        traffic, platform = self.views.traffic.value, self.views.platform.value
-        if traffic is None or not traffic.requests:
-            return [
-                {"path": "unknown", "requests": "", "failed": "", "what they said": self.views.traffic.trouble or ""}
-            ]
-        said = {f.path: f.message or f"status {f.status}" for f in reversed(self.facts.errors)}
-        return [
-            {
-                "path": each.path,
-                "deployment": platform.production.id if platform else "unknown",
-                "requests": each.requests,
-                "failed": each.failed,
-                "share": f"{each.failed / each.requests:.0%}",
-                "failing since": self._since(each.path) if each.failed else "",
-                "what they said": said.get(each.path, "") if each.failed else "",
-            }
-            for each in sorted(traffic.paths, key=lambda each: -each.failed)
-        ]
+        return scope_rows(self.views, self.facts, self.failing_since)
 
-    def _since(self, path: str) -> str:
-        at = self.failing_since.get(path)
-        return f"{iso(at)[:19]}Z or before" if at else "not recorded"
+    def error_rows(self) -> list[Row]:
+        """Failures by the server's code, endpoint and deployment."""
+        return error_rows(self.facts)
+
+    def lock_rows(self) -> list[Row]:
+        """Who waits for whom."""
+        return lock_rows(self.views)
 
     def change_rows(self) -> list[Row]:
-        """Deployments, newest first, with the migrations that are live but were never verified on top."""
-        stable = self.facts.stable_version
-        recent = [m for m in self.facts.migrations if stable is not None and m.version > stable]
-        rows: list[Row] = [
-            {"what": f"migration {m.version} {m.name}", "when": "since the last verification", "now": "applied"}
-            for m in reversed(recent)
-        ]
-        platform = self.views.platform.value
-        for each in (platform.deployments if platform else ())[:CHANGES_SHOWN]:
-            live = "live" if platform and each.id == platform.production.id else each.state.lower()
-            what = f"deployment {each.id}: {each.commit_message or 'no message'}"
-            rows.append({"what": what, "when": iso(each.created_at)[:19] + "Z", "now": live})
-        return rows
+        """Deployments, migrations, verification and onset on one line of time, newest first."""
+        return [each.row(self.facts.onset) for each in changes(self.views, self.facts)]
+
+    def option_rows(self) -> list[Row]:
+        """Every way there is, the recommended one first."""
+        return [each.row() for each in self.options]
 
     def hypothesis_rows(self) -> list[Row]:
         return [
@@ -116,86 +91,63 @@ class Assessment:
             for each in self.hypotheses
         ]
 
+    def to_json(self) -> dict[str, object]:
+        """As the journal keeps it: no rows, no payloads."""
+        traffic, database = self.views.traffic.value, self.views.database.value
+        return {
+            "summary": self.headline,
+            "scope": traffic.steady_state() if traffic else {},
+            "errors": traffic.errors_as_json() if traffic else [],
+            "error_classes": self.error_rows(),
+            "locks": self.lock_rows(),
+            "changes": self.change_rows(),
+            "onset": self.facts.onset,
+            "hypotheses": [
+                {
+                    "cause": each.title,
+                    "confidence": each.confidence,
+                    "supporting": list(each.supporting),
+                    "against": list(each.against),
+                }
+                for each in self.hypotheses
+            ],
+            "recommendation": asdict(self.recommendation),
+            "options": [asdict(each) for each in self.options],
+            "server": asdict(database.identity) if database else None,
+            "checks": [asdict(result) for result in self.status],
+            "tally": tally(self.status),
+        }
+
 
 def assess(systems: Systems, incident: Incident, *, actor: str) -> Assessment:
     """Look, reason, and journal what came of it. Raises only JournalError: what cannot be seen is unknown."""
     views = look(systems)
-    facts = _facts(views, systems, incident)
+    facts = facts_of(views, systems, incident)
     ranked = hypotheses(facts)
+    advice = recommend(facts, ranked)
+    where = f"--target {systems.target.name} --incident {incident.folder}"
+    options = compare(facts, ranked, advice, _costs(views, systems, incident), where=where)
     results = run_checks(status_checks(views, systems.playbook, systems.target))
-    assessment = Assessment(results, views, facts, ranked, recommend(facts, ranked), _failing_since(incident))
-    incident.record("assessment.made", _as_json(assessment), actor=actor)
+    assessment = Assessment(results, views, facts, ranked, advice, options, failing_since(incident))
+    incident.record("assessment.made", assessment.to_json(), actor=actor)
     _raise_severity(incident, facts, ranked[0], systems.playbook, actor)
     return assessment
 
 
-def _facts(views: Views, systems: Systems, incident: Incident) -> Facts:
-    platform, traffic = views.platform.value, views.traffic.value
-    migration = views.of_database(lambda view: view.migration).value
-    stable = views.of_database(lambda view: view.stable).value
-    version = migration.version if migration else None
-    live = platform.production if platform else None
-    return Facts(
-        database_up=views.database.value is not None,
-        dirty=migration.dirty if migration else None,
-        version=version,
-        stable_version=stable.version if stable else None,
-        stable_deployment=stable.deployment if stable else None,
-        production=Release(live.id, live.schema_version) if live else None,
-        migrations=_applied(systems, version),
-        errors=_failures(views, incident),
-        error_rate=traffic.error_rate if traffic else None,
-        shifted=_shifted(views, systems.playbook),
-        gone=tuple(views.gone()),
+def _costs(views: Views, systems: Systems, incident: Incident) -> Costs:
+    """Figures by the catalogs, and the newest backup of this target by the manifests on this machine."""
+    tables = views.of_database(lambda view: view.tables).value
+    traffic = views.traffic.value
+    folders = [each for each in (systems.target.backups, incident.folder) if each and each.is_dir()]
+    found, _ = find_backups(folders)
+    mine = [each for each in found if each.manifest.target == systems.target.name and not each.damage]
+    return Costs(
+        rate_per_s=traffic.rate_per_s if traffic else None,
+        bytes=sum(each.bytes for each in tables) if tables is not None else None,
+        backup_at=mine[0].created_at if mine else None,
+        backup=mine[0].level.title if mine else "",
+        now=utc_now(),
     )
-
-
-def _applied(systems: Systems, version: int | None) -> list[AppliedMigration]:
-    """What is live, with its SQL; nothing where the folder of migrations cannot be read."""
-    if version is None:
-        return []
-    try:
-        found = read_folder(systems.target.migrations).between(None, version)
-    except ToolkitError:
-        return []
-    return [
-        AppliedMigration(m.version, m.name, m.up.content.decode(), m.down_problem, _rewrites(m.up))
-        for m in reversed(found)
-        if m.up
-    ]
-
-
-def _rewrites(up: Script) -> tuple[str, ...]:
-    """The tables of which the text says that rows are changed or removed."""
-    try:
-        found = losses(up.statements)
-    except SqlError:
-        return ()
-    return tuple(dict.fromkeys(".".join(loss.name) for loss in found if loss.kind is LossKind.ROWS))
-
-
-def _shifted(views: Views, playbook: Playbook) -> dict[str, float]:
-    """The watched columns whose values are others than when all was verified, by the share that changed."""
-    apart = {column: views.apart(column) for column in playbook.database.watched_columns}
-    return {column: share for column, share in apart.items() if share and share > playbook.thresholds.value_shift}
-
-
-def _failures(views: Views, incident: Incident) -> list[Failure]:
-    """What was just seen; where nothing failed meanwhile, what the monitor saw last."""
-    if views.traffic.value and views.traffic.value.errors:
-        return [Failure(count=count, **asdict(error)) for error, count in views.traffic.value.errors]
-    observed = incident.latest("monitor.observed")
-    return [Failure(**error) for error in observed.data.get("errors", [])] if observed else []
-
-
-def _failing_since(incident: Incident) -> dict[str, datetime]:
-    """Since when the monitor has seen a path fail at every look, up to its latest one."""
-    since: dict[str, datetime] = {}
-    for entry in incident.journal.entries():
-        if entry.kind == "monitor.observed":
-            failing = {str(error["path"]) for error in entry.data.get("errors", [])}
-            since = {path: since.get(path, entry.at) for path in failing}
-    return since
 
 
 def _raise_severity(incident: Incident, facts: Facts, best: Hypothesis, playbook: Playbook, actor: str) -> None:
@@ -208,25 +160,3 @@ def _raise_severity(incident: Incident, facts: Facts, best: Hypothesis, playbook
     found = classify({Signal.MIGRATION_FAILURE: Reading(True, rate, limit, evidence)}, playbook.severity)
     if found and (now is None or found.severity.worse_than(now)):
         incident.change_severity(found.severity, found.reasons, actor=actor)
-
-
-def _as_json(assessment: Assessment) -> dict[str, object]:
-    traffic, database = assessment.views.traffic.value, assessment.views.database.value
-    return {
-        "summary": assessment.headline,
-        "scope": traffic.steady_state() if traffic else {},
-        "errors": traffic.errors_as_json() if traffic else [],
-        "hypotheses": [
-            {
-                "cause": each.title,
-                "confidence": each.confidence,
-                "supporting": list(each.supporting),
-                "against": list(each.against),
-            }
-            for each in assessment.hypotheses
-        ],
-        "recommendation": asdict(assessment.recommendation),
-        "server": asdict(database.identity) if database else None,
-        "checks": [asdict(result) for result in assessment.status],
-        "tally": tally(assessment.status),
-    }

@@ -5,12 +5,16 @@ recommended: 'nothing recent explains it' is an answer.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 
+from toolkit.assess.facts import AppliedMigration, Facts, Failure
+
 EVERYTHING = 0.9  # so large a share of failing requests
-_UNDEFINED = re.compile(r'"([^"]+)"|column (?:\w+\.)+(\w+) does not exist')
+LONG_BLOCKED_S = 5.0  # a lock that is waited for so long is more than traffic
+CLOCKS_APART = timedelta(seconds=30)  # the platform's clock and ours
 
 
 class Confidence(StrEnum):
@@ -23,76 +27,10 @@ class Cause(StrEnum):
     MIGRATION = "migration"
     DEPLOYMENT = "deployment"
     DATABASE = "database"
+    LOCKS = "locks"
+    CONNECTIONS = "connections"
+    PLATFORM = "platform"
     UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Requests that failed alike: how many, where, and what the database said. No rows, no values."""
-
-    count: int
-    status: int | None
-    path: str
-    sqlstate: str | None = None
-    constraint: str | None = None
-    relation: str | None = None
-    column: str | None = None
-    message: str | None = None
-
-    @property
-    def objects(self) -> tuple[str, ...]:
-        """The database objects that the error names, the most specific first.
-
-        Of an object that is not there (class 42) only the message tells the name: in quotation marks, or a column's
-        after its table's.
-        """
-        told = tuple(name for name in (self.constraint, self.column, self.relation) if name)
-        undefined = (self.sqlstate or "").startswith("42") and not told
-        return tuple(quoted or bare for quoted, bare in _UNDEFINED.findall(self.message or "")) if undefined else told
-
-    def __str__(self) -> str:
-        said = f": {self.message}" if self.message else ""
-        return f"{self.count} × {self.status or 'no answer'} {self.path}{said}"
-
-
-@dataclass(frozen=True)
-class AppliedMigration:
-    """A migration that is live, with the SQL of its up file.
-
-    `down_problem`: why it cannot go down by its file; None when it can. `rewrites`: tables whose rows it changes or
-    removes, as they are named there.
-    """
-
-    version: int
-    name: str
-    sql: str
-    down_problem: str | None = None
-    rewrites: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Release:
-    """A deployment, as far as the reasoning needs it. `schema_version` is None where nobody recorded it."""
-
-    id: str
-    schema_version: int | None
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What was found. None means that it could not be seen."""
-
-    database_up: bool | None
-    dirty: bool | None
-    version: int | None
-    stable_version: int | None
-    stable_deployment: str | None
-    production: Release | None
-    migrations: Sequence[AppliedMigration]
-    errors: Sequence[Failure]
-    error_rate: float | None
-    shifted: Mapping[str, float] = field(default_factory=dict)  # watched columns by the share of values that changed
-    gone: Sequence[str] = ()  # watched columns that were there when all was verified, and are not any more
 
 
 @dataclass(frozen=True)
@@ -111,6 +49,9 @@ class Hypothesis:
             Cause.MIGRATION: f"Migration {self.subject} broke it",
             Cause.DEPLOYMENT: f"Deployment {self.subject} broke it",
             Cause.DATABASE: "The database does not work",
+            Cause.LOCKS: "Sessions wait for a lock",
+            Cause.CONNECTIONS: "The database has no connection left",
+            Cause.PLATFORM: "The platform does not work",
             Cause.UNKNOWN: "Something else",
         }[self.cause]
 
@@ -125,9 +66,18 @@ class Recommendation:
     against: tuple[str, ...]
 
 
+_INSTEAD = {  # what helps where no rollback does
+    Cause.DATABASE: ("A rollback needs the database too: get it back first, with whoever hosts it.",),
+    Cause.LOCKS: ("Whoever is in the way is named above: let it end, or end that session.",),
+    Cause.CONNECTIONS: ("Connections must come free first: toolkit diagnose tells who holds them.",),
+    Cause.PLATFORM: ("Open a ticket with the platform; a rollback needs its API.",),
+}
+
+
 def hypotheses(facts: Facts) -> list[Hypothesis]:
     """All that the facts suggest, the best supported first; never empty."""
     found = [*_of_migrations(facts), *_of_deployment(facts), *_of_database(facts)]
+    found += [*_of_locks(facts), *_of_connections(facts), *_of_platform(facts)]
     order = list(Confidence)
     return sorted(found, key=lambda each: order.index(each.confidence)) or [_something_else(facts)]
 
@@ -149,9 +99,8 @@ def recommend(facts: Facts, ranked: Sequence[Hypothesis]) -> Recommendation:
     if best.cause is Cause.DEPLOYMENT and best.confidence is not Confidence.WEAK:
         against = ("The old deployment comes back with its old environment and cron jobs.",)
         return Recommendation("application", None, best.supporting, against)
-    return Recommendation(
-        "none", None, ("The evidence carries no rollback.",), ("Waiting has its cost: see the error rate above.",)
-    )
+    reasons = (*_INSTEAD.get(best.cause, ()), "The evidence carries no rollback.")
+    return Recommendation("none", None, reasons, ("Waiting has its cost: see the error rate above.",))
 
 
 def _everything_fails(facts: Facts) -> Recommendation | None:
@@ -260,6 +209,11 @@ def _of_deployment(facts: Facts) -> list[Hypothesis]:
         for error in facts.errors
         if error.objects
     ]
+    built = facts.production.created_at
+    if built and facts.onset and built > facts.onset + CLOCKS_APART:
+        against.append(f"It was built {_apart(built, facts.onset)} after the failures were first seen.")
+    elif built and facts.onset:
+        supporting.append(f"It was built {_apart(facts.onset, built)} before the failures were first seen.")
     failing = [error for error in facts.errors if (error.status or 0) >= 500 and not error.sqlstate]
     if failing:
         supporting.append(f"{sum(e.count for e in failing)} of its answers are server errors without a database error.")
@@ -274,6 +228,43 @@ def _of_database(facts: Facts) -> list[Hypothesis]:
         return []
     supporting = ("It does not answer.",)
     return [Hypothesis(Cause.DATABASE, "", Confidence.STRONG, supporting, ("A cut line to us looks the same.",))]
+
+
+def _of_locks(facts: Facts) -> list[Hypothesis]:
+    """A session that holds what others wait for: the change may be fine, and what runs it in the way."""
+    if not facts.blocked or facts.blocked_s < LONG_BLOCKED_S:
+        return []
+    refused = sum(e.count for e in facts.errors if e.sqlstate in ("55P03", "57014", "40P01"))
+    supporting = [f"{facts.blocked} sessions wait, the longest for {facts.blocked_s:.0f} s."]
+    supporting += [f"In the way: {each}." for each in facts.in_the_way]
+    supporting += [f"{refused} errors tell of a lock or of a timeout."] if refused else []
+    against = () if refused else ("No error was seen that tells of a lock or of a timeout.",)
+    confidence = Confidence.STRONG if refused else Confidence.WEAK
+    return [Hypothesis(Cause.LOCKS, "", confidence, tuple(supporting), against)]
+
+
+def _of_connections(facts: Facts) -> list[Hypothesis]:
+    refused = sum(e.count for e in facts.errors if (e.sqlstate or "") in ("53300", "53400"))
+    if not refused:
+        return []
+    supporting = (f"{refused} errors say that there are too many connections.",)
+    return [Hypothesis(Cause.CONNECTIONS, "", Confidence.STRONG, supporting, ())]
+
+
+def _of_platform(facts: Facts) -> list[Hypothesis]:
+    """Where neither the service nor its platform answers and the database does, it is hardly the last change."""
+    if facts.platform_up is not False or facts.service_up is not False or not facts.database_up:
+        return []
+    supporting = ("Neither the service nor the platform's own API answers.", "The database does.")
+    against = ("A cut line to us looks the same: look at the platform's status page.",)
+    return [Hypothesis(Cause.PLATFORM, "", Confidence.SOME, supporting, against)]
+
+
+def _apart(later: datetime, earlier: datetime) -> str:
+    minutes, seconds = divmod(round((later - earlier).total_seconds()), 60)
+    if minutes >= 120:
+        return f"{minutes // 60} h"
+    return f"{minutes} min" if minutes else f"{max(seconds, 0)} s"
 
 
 def _something_else(facts: Facts) -> Hypothesis:

@@ -17,6 +17,7 @@ from typer._click.exceptions import ClickException  # typer's own copy, which it
 
 import toolkit
 from toolkit.cli import (
+    assess,
     backup,
     declare,
     drill,
@@ -53,6 +54,8 @@ app.add_typer(restore.app, name="restore")
 app.add_typer(playbook.app, name="playbook")
 app.add_typer(update.app, name="update")
 app.command(name="rollback", epilog=rollback.EMERGENCY_EXAMPLES)(rollback.emergency_rollback)
+app.command(name="assess", epilog=assess.EXAMPLES)(assess.assess)
+app.command(name="decide", epilog=assess.DECIDE_EXAMPLES)(assess.decide)
 app.command(name="declare", epilog=declare.EXAMPLES)(declare.declare)
 app.command(name="acknowledge", epilog=responding.ACKNOWLEDGE_EXAMPLES)(responding.acknowledge)
 app.command(name="role", epilog=responding.ROLE_EXAMPLES)(responding.role)
