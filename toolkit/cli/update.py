@@ -109,7 +109,9 @@ def send(
     if not json:
         show_draft(made, found.folder)
     _ask(made, yes)
-    made = send_draft(found, made, Post(book, access.senders, operator), only=to or (), again=again)
+    made = send_draft(
+        found, made, Post(book, access.senders, operator, sandbox=access.sandbox), only=to or (), again=again
+    )
     if json:
         print_json(draft_as_json(made, access.missing))
     else:

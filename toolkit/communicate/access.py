@@ -14,10 +14,11 @@ HAND = "copy the text; then: toolkit update copied"
 
 @dataclass(frozen=True)
 class Access:
-    """The senders by what they carry, and why the others are not there."""
+    """The senders by what they carry, and why the others are not there; whether they are a sandbox's."""
 
     senders: Mapping[By, Sender]
     missing: Mapping[By, str]
+    sandbox: bool
 
 
 def access_to(playbook: Playbook, target: str) -> Access:
@@ -26,13 +27,19 @@ def access_to(playbook: Playbook, target: str) -> Access:
     access = playbook.channel_access(target)
     senders: dict[By, Sender] = {}
     missing = {By.HAND: HAND}
-    for by, build in ((By.SLACK, _slack), (By.PAGERDUTY, _pagerduty), (By.STATUSPAGE, _statuspage), (By.MAIL, _mail)):
+    for by, build in (
+        (By.SLACK, _slack),
+        (By.PAGERDUTY, _pagerduty),
+        (By.STATUSPAGE, _statuspage),
+        (By.MAIL, _mail),
+        (By.NOTICE, _notice),
+    ):
         built = build(playbook, access)
         if isinstance(built, str):
             missing[by] = f"{built}; copy the text"
         else:
             senders[by] = built
-    return Access(senders, missing)
+    return Access(senders, missing, playbook.targets[target].sandbox)
 
 
 def _slack(_playbook: Playbook, access: ChannelAccess) -> Sender | str:
@@ -59,6 +66,15 @@ def _statuspage(_playbook: Playbook, access: ChannelAccess) -> Sender | str:
     return StatuspageSender(
         access.status_page_token, access.status_page_id, api_url=access.status_page_api_url or API_URL
     )
+
+
+def _notice(_playbook: Playbook, access: ChannelAccess) -> Sender | str:
+    from toolkit.adapters.notify.notice import API_URL, NoticeSender
+
+    if access.notice_token is None or not access.notice_edge_config:
+        return _unset(access, "notice_token", "notice_edge_config")
+    url = access.notice_api_url or API_URL
+    return NoticeSender(access.notice_token, access.notice_edge_config, team=access.notice_team, api_url=url)
 
 
 def _mail(playbook: Playbook, access: ChannelAccess) -> Sender | str:

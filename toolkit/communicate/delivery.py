@@ -56,12 +56,13 @@ T = TypeVar("T")
 class Post:
     """With what is sent: the senders that are there, the playbook that knows the addresses, and who sends.
 
-    `within_s` bounds a whole call; `pause` waits between attempts.
+    `sandbox`: the senders are a sandbox's. `within_s` bounds a whole call; `pause` waits between attempts.
     """
 
     playbook: Playbook
     senders: Mapping[By, Sender]
     actor: str
+    sandbox: bool = False
     within_s: float = SEND_WITHIN_S
     pause: Callable[[float], None] = time.sleep
 
@@ -72,11 +73,13 @@ def send_draft(incident: Incident, draft: Draft, post: Post, *, only: Sequence[s
     `again`: a person has looked and says that what was perhaps sent was not. Returns the draft as it is then. Raises
     UsageError for a drill's draft and for an audience that it does not have; nothing for what goes wrong on the way.
     """
-    if draft.message.drill:
+    wanted = [each for each in draft.deliveries if not only or {each.id, each.audience.name} & set(only)]
+    if draft.message.drill:  # nobody is told but whoever looks at the sandbox's own pages
+        wanted = [each for each in wanted if post.sandbox and each.audience.by is By.NOTICE]
+    if draft.message.drill and not wanted:
         raise UsageError(
             f"{draft.id} is a drill's: nothing of a drill is sent", state="nothing was sent", next="toolkit update show"
         )
-    wanted = [each for each in draft.deliveries if not only or {each.id, each.audience.name} & set(only)]
     if unknown := set(only) - {word for each in wanted for word in (each.id, each.audience.name)}:
         known = ", ".join(each.audience.name for each in draft.deliveries)
         raise UsageError(f"{draft.id} is not for {', '.join(sorted(unknown))}", next=f"use {known}")

@@ -90,6 +90,7 @@ def _wanted(playbook: Playbook, kind: Kind, facts: Facts, drill: bool, said: Sai
         severity=severity,
         inside=inside.text,
         outside=outside.text,
+        notice="" if kind is Kind.RESOLVED else f"{(facts.outside.impact or '').rstrip('.')}. We are working on it.",
         gaps=inside.gaps,
         outside_gaps=outside.gaps,
         drill=drill,

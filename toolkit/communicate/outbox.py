@@ -101,6 +101,7 @@ class Wanted:
     severity: Severity
     inside: str
     outside: str
+    notice: str = ""  # inside the application; '' takes it away
     gaps: tuple[str, ...] = ()
     outside_gaps: tuple[str, ...] = ()
     drill: bool = False
@@ -121,6 +122,8 @@ class Draft:
         return self.message.kind
 
     def text_for(self, audience: Audience) -> str:
+        if audience.by is By.NOTICE:
+            return self.message.notice
         return self.message.outside if audience.outside else self.message.inside
 
     def gaps_for(self, audience: Audience) -> tuple[str, ...]:
@@ -207,6 +210,7 @@ def _drafted(entry: Entry, name: str) -> Draft:
         severity=Severity(data["severity"]),
         inside=str(data["inside"]),
         outside=str(data["outside"]),
+        notice=str(data.get("notice", "")),
         gaps=fields.texts(data, "gaps"),
         outside_gaps=fields.texts(data, "outside_gaps"),
         drill=bool(data["drill"]),

@@ -33,7 +33,7 @@ from toolkit.drill.given import GivenServer
 from toolkit.drill.ledger import record_baseline
 from toolkit.drill.schema import MIGRATIONS, migrate_up, seed
 from toolkit.drill.service.builds import NEWEST, OLDEST
-from toolkit.drill.state import SandboxOptions, SandboxState, last_words, write_private
+from toolkit.drill.state import EDGE_CONFIG, SandboxOptions, SandboxState, last_words, write_private
 from toolkit.errors import ToolkitError
 from toolkit.incident import JOURNAL_FILE
 from toolkit.lifeline import VARIABLE, Lifeline, spawn, tie
@@ -115,6 +115,7 @@ class Keeper:
         api, production = _listener(), _listener()
         api_url, production_url = (f"http://127.0.0.1:{each.getsockname()[1]}" for each in (api, production))
         webhook_secret, cron_secret = secrets.token_hex(24), secrets.token_hex(24)
+        reading = secrets.token_hex(20)
         state = SandboxState.of_keeper(
             self.home.name.removeprefix("sandbox-"),
             self.options,
@@ -149,7 +150,10 @@ class Keeper:
                 "PROCESSING_ENABLED": "true",
                 "SCHEDULER_ENABLED": "true",
                 "STATEMENT_LOG": str(state.statement_log),
+                "EDGE_CONFIG": f"{api_url}/{EDGE_CONFIG}?token={reading}",
             },
+            "edge_config": EDGE_CONFIG,
+            "edge_config_token": reading,
             "builds": list(BUILDS),
             "database_url": database.admin_url,
             "role_mark": database.server.mark if isinstance(database.server, GivenServer) else "",

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from toolkit.errors import UsageError
 
 STATE_FILE = "sandbox.json"
+EDGE_CONFIG = "ecfg_churn_saver"  # the platform's store that the service reads its notice from
 LARGEST_SEED = 2**31 - 1
 
 
@@ -96,6 +97,7 @@ class SandboxState(BaseModel):
             "VERCEL_TOKEN": self.vercel_token,
             "VERCEL_PROJECT_ID": self.vercel_project,
             "VERCEL_TEAM_ID": self.vercel_team,
+            "EDGE_CONFIG_ID": EDGE_CONFIG,
             "WHOP_WEBHOOK_SECRET": self.webhook_secret,
             "CRON_SECRET": self.cron_secret,
             "MIGRATIONS_FOLDER": str(self.migrations),

@@ -61,6 +61,10 @@ class ChannelNames(Section):
     status_page_token_env: VariableName | None = None
     status_page_id_env: VariableName | None = None
     status_page_api_url_env: VariableName | None = None
+    notice_token_env: VariableName | None = None
+    notice_edge_config_env: VariableName | None = None
+    notice_team_env: VariableName | None = None
+    notice_api_url_env: VariableName | None = None
     mail_host_env: VariableName | None = None
     mail_port_env: VariableName | None = None
     mail_user_env: VariableName | None = None
@@ -82,6 +86,10 @@ class ChannelAccess(BaseModel):
     status_page_token: SecretStr | None = None
     status_page_id: str = ""
     status_page_api_url: str = ""
+    notice_token: SecretStr | None = None
+    notice_edge_config: str = ""
+    notice_team: str = ""
+    notice_api_url: str = ""
     mail_host: str = ""
     mail_port: str = ""
     mail_user: str = ""

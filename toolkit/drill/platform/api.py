@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from toolkit.drill.platform.answers import read_json, refusal_response, validated
 from toolkit.drill.platform.deployment_endpoints import DeploymentEndpoints
+from toolkit.drill.platform.edge_config import READ_PATH, EdgeConfig
 from toolkit.drill.platform.gate import CONTROL_PATH, Defect, Limit, Misbehaviour
 from toolkit.drill.platform.operations import Platform
 from toolkit.drill.platform.project_endpoints import ProjectEndpoints
@@ -25,6 +26,7 @@ def api_application(platform: Platform) -> ASGIApp:
         *ProjectEndpoints(platform).routes,
         *_Account(platform).routes,
         *_Control(platform).routes,
+        *EdgeConfig(platform.config).routes,
     ]
     handlers = {Refused: _refused, HTTPException: _no_such_endpoint, Exception: _unexpected}
     return Guarded(Starlette(routes=routes, exception_handlers=handlers), platform)  # type: ignore[arg-type]
@@ -61,6 +63,8 @@ class Guarded:
 
     def _admit(self, request: Request) -> tuple[dict[str, str], Misbehaviour | None]:
         """The headers to add, and how to misbehave, if at all. Raises Refused."""
+        if READ_PATH.fullmatch(request.url.path):  # of the Edge Config, which has a token of its own
+            return {}, None
         self._gate.check_token(request.headers.get("authorization"))
         if request.url.path.startswith(CONTROL_PATH):
             return {}, None

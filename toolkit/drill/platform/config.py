@@ -21,7 +21,7 @@ class PlatformConfig(BaseModel):
     `builds` can be built. `database_url` is a superuser's: a deployment that is built gets a role of its own there,
     with `role_mark` as its comment, and that role's URL as DATABASE_URL; where it is None, neither. `past_builds` went
     live in this order; production points at the last. `service_argv` starts a deployment's service; None is the drill's
-    own.
+    own. `edge_config` is a store that deployments read with `edge_config_token`; '' is none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -43,6 +43,8 @@ class PlatformConfig(BaseModel):
     plan: Literal["hobby", "pro"] = "pro"
     service_argv: list[str] | None = None
     start_timeout_s: float = Field(default=30.0, gt=0)
+    edge_config: str = ""
+    edge_config_token: SecretStr | None = None
     function_timeout_s: float = Field(default=15.0, gt=0)
     build_s: float = Field(default=0.3, ge=0)
 

@@ -19,6 +19,7 @@ from toolkit.drill.service.database import Database
 from toolkit.drill.service.defects import Defect
 from toolkit.drill.service.environment import Environment
 from toolkit.drill.service.health import Health
+from toolkit.drill.service.notice import Notice
 from toolkit.drill.service.questions import BadQuestionError, refuse_bad_question
 from toolkit.drill.service.reminders import Reminders
 from toolkit.drill.service.request_log import RequestLog
@@ -31,13 +32,15 @@ def create_app(environment: Environment) -> Starlette:
     build = Build.of(environment.build)
     database = Database(environment.database_url, environment.deployment, _statement_log(environment))
     cases = Cases(environment, database, build)
-    dashboard, health = Dashboard(database, build), Health(environment, database)
+    notice = Notice(environment.edge_config)
+    dashboard, health = Dashboard(database, build, notice), Health(environment, database)
     reminders = Reminders(environment, database)
 
     @asynccontextmanager
     async def connected(_app: Starlette) -> AsyncIterator[None]:
         await database.open()
         yield
+        await notice.close()
         await database.close()
 
     return Starlette(

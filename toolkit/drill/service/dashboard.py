@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from toolkit.clock import iso, utc_now
 from toolkit.drill.service.builds import Build
 from toolkit.drill.service.database import Connection, Database
+from toolkit.drill.service.notice import Notice
 from toolkit.drill.service.questions import Page, company_of, page_of, status_of
 
 WINDOW_DAYS = 14
@@ -31,8 +32,8 @@ Row = Mapping[str, object]
 class Dashboard:
     """The dashboard's page, its data, and the settings' page."""
 
-    def __init__(self, database: Database, build: Build) -> None:
-        self._database, self._build = database, build
+    def __init__(self, database: Database, build: Build, notice: Notice) -> None:
+        self._database, self._build, self._notice = database, build, notice
 
     async def kpis(self, request: Request) -> Response:
         """GET /api/dashboard/kpis."""
@@ -83,14 +84,16 @@ class Dashboard:
             figures = await self._figures(conn)
             rows = await self._list(conn, Page(1, 15), None)
         page = TEMPLATES.get_template("dashboard.html")
-        return HTMLResponse(page.render(company=company, figures=figures, cases=rows, days=WINDOW_DAYS))
+        notice = await self._notice.text()
+        return HTMLResponse(page.render(company=company, figures=figures, cases=rows, days=WINDOW_DAYS, notice=notice))
 
     async def settings(self, request: Request) -> Response:
         """GET /settings: what companies have chosen. Read only here."""
         company = company_of(request)
         async with self._database.transaction(company) as conn:
             rows = await (await conn.execute(self._build.list_settings)).fetchall()
-        return HTMLResponse(TEMPLATES.get_template("settings.html").render(company=company, settings=rows))
+        page, notice = TEMPLATES.get_template("settings.html"), await self._notice.text()
+        return HTMLResponse(page.render(company=company, settings=rows, notice=notice))
 
     async def _figures(self, conn: Connection) -> dict[str, float | int]:
         row = await (await conn.execute(self._build.kpis)).fetchone()

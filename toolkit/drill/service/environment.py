@@ -12,7 +12,7 @@ from toolkit.errors import UsageError
 @dataclass(frozen=True)
 class Environment:
     """The variables of one deployment. `build` is the schema version that its code expects, `statement_log` a folder
-    for its latest statements, '' for none."""
+    for its latest statements, '' for none; `edge_config` where the notice is read from, '' for nowhere."""
 
     listen_fd: int
     database_url: str = field(repr=False)
@@ -25,6 +25,7 @@ class Environment:
     maintenance: bool = False
     defect: str = ""
     statement_log: str = ""
+    edge_config: str = field(default="", repr=False)
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> "Environment":
@@ -41,6 +42,7 @@ class Environment:
             maintenance=_switch(variables, "MAINTENANCE_MODE", default="false"),
             defect=variables.get("DEFECT", ""),
             statement_log=variables.get("STATEMENT_LOG", ""),
+            edge_config=variables.get("EDGE_CONFIG", ""),
         )
 
 
