@@ -23,6 +23,7 @@ from toolkit.cli import (
     drill,
     journal,
     migration,
+    monitor,
     playbook,
     postmortem,
     responding,
@@ -57,6 +58,7 @@ app.command(name="rollback", epilog=rollback.EMERGENCY_EXAMPLES)(rollback.emerge
 app.command(name="assess", epilog=assess.EXAMPLES)(assess.assess)
 app.command(name="decide", epilog=assess.DECIDE_EXAMPLES)(assess.decide)
 app.command(name="declare", epilog=declare.EXAMPLES)(declare.declare)
+app.command(name="monitor", epilog=monitor.EXAMPLES)(monitor.monitor)
 app.command(name="acknowledge", epilog=responding.ACKNOWLEDGE_EXAMPLES)(responding.acknowledge)
 app.command(name="role", epilog=responding.ROLE_EXAMPLES)(responding.role)
 app.command(name="note", epilog=responding.NOTE_EXAMPLES)(responding.note)

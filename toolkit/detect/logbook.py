@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from toolkit.clock import iso, utc_now
-from toolkit.incident import Incident, State, incidents_at_hand, new_folder, state_in
+from toolkit.incident import JOURNAL_FILE, Incident, State, incidents_at_hand, new_folder, state_in
 from toolkit.journal import Entry, Tail
 from toolkit.playbook import Severity
 
@@ -27,6 +27,7 @@ class Logbook:
         self._folder, self._service = folder, service
         self._before: deque[tuple[str, Data]] = deque(maxlen=KEPT_BEFORE)
         self._start: Data = {}
+        self._journals: dict[Path, int] = {}
         self._take(incident)
 
     @classmethod
@@ -65,13 +66,19 @@ class Logbook:
 
     def look(self, *, actor: str) -> bool:
         """Join an incident that somebody opened meanwhile; whether it did. Only without one. Raises JournalError."""
-        if self.incident is not None or self._folder is None:
+        if self.incident is not None or self._folder is None or not self._changed(self._folder):
             return False
         found = [each for each in incidents_at_hand(self._folder, utc_now()) if each.state is not State.RESOLVED]
         if not found:
             return False
         self._join(found[-1], actor)
         return True
+
+    def _changed(self, folder: Path) -> bool:
+        """Whether any journal there was written to since the last time: reading all of them is not for every poll."""
+        now = {path: path.stat().st_mtime_ns for path in folder.glob(f"*/{JOURNAL_FILE}")}
+        before, self._journals = self._journals, now
+        return now != before
 
     def let_go(self) -> bool:
         """After the resolution, where the next incident gets another folder; whether it did."""

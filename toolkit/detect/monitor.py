@@ -7,6 +7,7 @@ a journal that cannot be written for a while: what was not journaled is tried ag
 """
 
 import argparse
+import contextlib
 import os
 import select
 import signal
@@ -79,6 +80,7 @@ class Monitor:
         seen = replace(self.observer.poll(), outcomes=self._outcomes())
         self.readings = read_signals(seen, self._limits)
         changes = self.hysteresis.update(self.readings)
+        self._let_go_of_what_is_over(lambda: any(change.raised for change in changes))
         every_s = max(OBSERVED_EVERY_S, self.systems.target.monitoring.poll_every_s)
         if changes or self._observed_s is None or self._now() - self._observed_s >= every_s:
             self._observed_s = self._now()
@@ -88,8 +90,10 @@ class Monitor:
         if self._unwritten:
             return changes
         try:
-            self._hand_over(changes)
+            if self.log.look(actor=self.actor):  # one that somebody declared
+                self._gauge.now = severity_in(self.log.entries())
             self._follow(classify(self.hysteresis.raised, self.systems.playbook.severity))
+            self._let_go_of_what_is_over(lambda: not self.hysteresis.raised)
             self._mark_due()
         except JournalError as error:
             _complain(error)
@@ -101,16 +105,11 @@ class Monitor:
         except JournalError:
             return Outcomes()
 
-    def _hand_over(self, changes: Sequence[Change]) -> None:
-        """Let go of an incident that is over once all is well or something new goes wrong; join one that was declared.
-
-        Raises JournalError.
-        """
-        over = self.log.state is State.RESOLVED
-        if over and (not self.hysteresis.raised or any(change.raised for change in changes)) and self.log.let_go():
-            self._gauge = Gauge(self.systems.target.monitoring.polls_to_clear)
-        if self.log.look(actor=self.actor):
-            self._gauge.now = severity_in(self.log.entries())
+    def _let_go_of_what_is_over(self, when: Callable[[], bool]) -> None:
+        """After the resolution, once all is well; what goes wrong anew is another incident."""
+        with contextlib.suppress(JournalError):
+            if self.log.state is State.RESOLVED and when() and self.log.let_go():
+                self._gauge = Gauge(self.systems.target.monitoring.polls_to_clear)
 
     def _follow(self, found: Classification | None) -> None:
         """Open the incident, follow its severity, tell when all is clear.

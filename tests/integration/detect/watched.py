@@ -21,11 +21,18 @@ FAST |= {"fast_enough_ms": 200}
 class Watched:
     """A monitor that polls when the test does, on an incident of its own."""
 
-    def __init__(self, stub: StubTarget, database: ServiceDatabase, folder: Path, **monitoring: float) -> None:
+    def __init__(
+        self,
+        stub: StubTarget,
+        database: ServiceDatabase,
+        folder: Path,
+        log: Logbook | None = None,
+        **monitoring: float,
+    ) -> None:
         self.stub = stub
         self.incident = Incident(folder)
         self.systems = stub.systems(PLAYBOOK, database, **(FAST | monitoring))
-        self.monitor = Monitor(Logbook.of(self.incident), self.systems)
+        self.monitor = Monitor(log or Logbook.of(self.incident), self.systems)
         self.longest_poll_s = 0.0
         self.monitor.start()
         self.until(lambda: stub.followed and self.monitor.observer.database_word == "ok", "everything to be seen")
