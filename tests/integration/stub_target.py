@@ -40,6 +40,7 @@ class StubTarget:
     receive: Receive = lambda _body, _headers: as_json({"received": True})
     production: str = PRODUCTION
     platform_down: bool = False
+    earlier: tuple[str, ...] = ()  # deployments that the platform still has beside the live one
 
     def __post_init__(self) -> None:
         self._streams: list[tuple[str, queue.Queue[str | None]]] = []
@@ -146,8 +147,12 @@ class StubTarget:
         elif path.startswith("/v13/deployments/"):
             self._send(handler, *as_json(self._deployment()))
         elif path == "/v6/deployments":
-            listed = self._deployment() | {"uid": self.production}
-            self._send(handler, *as_json({"deployments": [listed], "pagination": {"next": None}}))
+            listed = [self._deployment() | {"uid": uid, "id": uid} for uid in (self.production, *self.earlier)]
+            self._send(handler, *as_json({"deployments": listed, "pagination": {"next": None}}))
+        elif path.startswith("/v9/projects/"):
+            self._send(handler, *as_json({"id": "prj_test", "name": "churn-saver"}))
+        elif path.startswith("/v10/projects/") and path.endswith("/env"):
+            self._send(handler, *as_json({"envs": []}))
         elif handler.command == "POST":
             self._send(handler, *self.receive(body, {name.lower(): value for name, value in handler.headers.items()}))
         else:

@@ -26,6 +26,7 @@ from toolkit.cli import (
     monitor,
     playbook,
     postmortem,
+    preflight,
     responding,
     restore,
     rollback,
@@ -55,6 +56,7 @@ app.add_typer(restore.app, name="restore")
 app.add_typer(playbook.app, name="playbook")
 app.add_typer(update.app, name="update")
 app.command(name="rollback", epilog=rollback.EMERGENCY_EXAMPLES)(rollback.emergency_rollback)
+app.command(name="preflight", epilog=preflight.EXAMPLES)(preflight.preflight)
 app.command(name="assess", epilog=assess.EXAMPLES)(assess.assess)
 app.command(name="decide", epilog=assess.DECIDE_EXAMPLES)(assess.decide)
 app.command(name="declare", epilog=declare.EXAMPLES)(declare.declare)
