@@ -20,6 +20,7 @@ from toolkit.cli import (
     assess,
     backup,
     declare,
+    diagnose,
     drill,
     journal,
     migration,
@@ -32,6 +33,7 @@ from toolkit.cli import (
     rollback,
     salvage,
     sandbox,
+    status,
     update,
 )
 from toolkit.cli.options import told_error
@@ -57,6 +59,9 @@ app.add_typer(playbook.app, name="playbook")
 app.add_typer(update.app, name="update")
 app.command(name="rollback", epilog=rollback.EMERGENCY_EXAMPLES)(rollback.emergency_rollback)
 app.command(name="preflight", epilog=preflight.EXAMPLES)(preflight.preflight)
+app.command(name="status", epilog=status.EXAMPLES)(status.status)
+app.command(name="diagnose", epilog=diagnose.EXAMPLES)(diagnose.diagnose)
+app.command(name="logs", epilog=diagnose.LOGS_EXAMPLES)(diagnose.logs)
 app.command(name="assess", epilog=assess.EXAMPLES)(assess.assess)
 app.command(name="decide", epilog=assess.DECIDE_EXAMPLES)(assess.decide)
 app.command(name="declare", epilog=declare.EXAMPLES)(declare.declare)
