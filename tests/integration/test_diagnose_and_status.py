@@ -122,6 +122,8 @@ def test_the_commands_answer_as_json(
 
     assert dict(told("status", "--incident", str(tmp_path))["incident"])["severity"] == "P2"  # type: ignore[call-overload]
     assert len(list(told("diagnose")["questions"])) == 11  # type: ignore[call-overload]
+    stub.break_off()
+    wait_until(lambda: not stub.followed, within=10, what="the status to read no log any more")
     followed = threading.Thread(target=_fail_twice, args=(stub,))
     followed.start()
     requests = told("logs", "--seconds", "20")["requests"]
