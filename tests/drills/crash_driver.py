@@ -107,7 +107,7 @@ class Crash:
 
     def _cut_the_line(self) -> None:
         """End every session of ours, and see them end."""
-        with self.look(autocommit=True) as conn:
+        with self.look(autocommit=True, database="postgres") as conn:  # the live one's name may be locked by us
             ours = conn.execute(
                 """
                 SELECT array_agg(pid) FILTER (WHERE pg_terminate_backend(pid))
@@ -118,14 +118,11 @@ class Crash:
             gone = "SELECT FROM pg_stat_activity WHERE pid = ANY (%s) AND usename = 'toolkit'"
             wait_until(lambda: not conn.execute(gone, ours).fetchall(), within=GONE_WITHIN_S, what="the line to be cut")
 
-    def look(self, *, autocommit: bool) -> "psycopg.Connection[tuple[Any, ...]]":
-        """A superuser's session beside the run, in the maintenance database where the live one may be closed."""
+    def look(self, *, autocommit: bool, database: str | None = None) -> "psycopg.Connection[tuple[Any, ...]]":
+        """A superuser's session beside the run, on the live database unless another is named."""
         state = SandboxState.read(self.home)
         assert state is not None
-        try:
-            return psycopg.connect(state.admin_url, autocommit=autocommit)
-        except psycopg.OperationalError:
-            return psycopg.connect(state.admin_url, dbname="postgres", autocommit=autocommit)
+        return psycopg.connect(state.admin_url, autocommit=autocommit, **({"dbname": database} if database else {}))
 
 
 class Transactions(threading.local):

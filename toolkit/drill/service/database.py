@@ -18,11 +18,12 @@ from psycopg_pool import AsyncConnectionPool
 from toolkit.drill.service.statement_log import LoggedCursor, StatementLog, taken
 
 EVERY_COMPANY = "*"
-POOL_MIN, POOL_MAX, MAX_WAITING = 2, 8, 200
+POOL_MIN, POOL_MAX = 2, 8
 POOL_WAIT_S = 3.0
 CONNECT_TIMEOUT_S = 3
 # After this long in vain the pool stops trying by itself and the next request tries anew. Its own pauses would double
-# up to minutes, and the service would stay down long after the database is back.
+# up to minutes, and the service would stay down long after the database is back. Nor has it a `max_waiting`: it counts
+# those who have given up too, and once that many have, it refuses everybody and never tries again.
 RECONNECT_TIMEOUT_S = 0.5
 SESSION_OPTIONS = "-c statement_timeout=5s -c idle_in_transaction_session_timeout=15s"
 
@@ -52,7 +53,6 @@ class Database:
             kwargs=arguments,
             min_size=POOL_MIN,
             max_size=POOL_MAX,
-            max_waiting=MAX_WAITING,
             timeout=POOL_WAIT_S,
             reconnect_timeout=RECONNECT_TIMEOUT_S,
             open=False,
