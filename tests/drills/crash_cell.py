@@ -79,6 +79,9 @@ def driving() -> Iterator[None]:
         del _drivers.own
 
 
+NOBODY = ("--override", "nobody is to be told of the crash matrix")
+
+
 def play(cell: Cell) -> Seen:
     """Play it. Takes some seconds."""
     began, seen = time.monotonic(), Seen()
@@ -124,7 +127,7 @@ def _run(cell: Cell, sandbox: Sandbox, incident: Incident, words: tuple[str, ...
     said.unlink(missing_ok=True)
     shared = ("--target", "sandbox", "--incident", str(incident.folder), "--execute", "--json")
     order = {
-        "words": [*words, *shared, "--no-rehearsal", "the crash matrix strikes in the run"],
+        "words": [*words, *shared, "--no-rehearsal", "the crash matrix strikes in the run", *NOBODY],
         "environment": dict(os.environ) | sandbox.state.environment(),
         "home": str(sandbox.home),
         "trace": str(incident.folder / "trace.jsonl"),

@@ -124,7 +124,10 @@ def test_it_rolls_back_and_leaves_an_incident(tmp_path: Path) -> None:
     evidence = tmp_path / "evidence"
     evidence.mkdir()
     with broken("own", evidence) as sandbox:
-        done = command_on(sandbox, tmp_path)("--last-stable", "--execute", "--json")
+        run = command_on(sandbox, tmp_path)
+        shown = run("--last-stable", "--json")
+        assert json.loads(shown.stdout)["waits_for"] == ["pre.impact", "pre.stakeholders"]
+        done = run("--last-stable", "--execute", "--override", "the whole team is here", "--json")
         assert done.returncode == 0, done.stderr
         assert version(sandbox) == [(8, False)]
     told = json.loads(done.stdout)
@@ -132,4 +135,9 @@ def test_it_rolls_back_and_leaves_an_incident(tmp_path: Path) -> None:
     incident = Incident.at(told["incident"])
     kinds = [entry.kind for entry in incident.journal.entries()]
     assert kinds.index("backup.made") < kinds.index("rehearsal.made") < kinds.index("step.begun")
+    overridden = [entry.data for entry in incident.journal.entries() if entry.kind == "checklist.overridden"]
+    assert {(each["item"], each["reason"]) for each in overridden} == {
+        ("pre.impact", "the whole team is here"),
+        ("pre.stakeholders", "the whole team is here"),
+    }
     assert sandbox.state.vercel_token not in (incident.folder / "journal.jsonl").read_text()

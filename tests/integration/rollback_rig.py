@@ -29,6 +29,7 @@ from toolkit.rollback.plan import Plan
 
 BUILDS = (6, 7, 8, 9)
 ROOT = Path(__file__).parents[2]
+PEOPLES = {"pre.impact": "Impact assessed", "pre.stakeholders": "Stakeholders notified"}
 UNREHEARSED = "the runner alone is looked at"
 WEBHOOK_SECRET, CRON_SECRET = "webhook-secret-of-the-rig", "cron-secret-of-the-rig"
 
@@ -76,6 +77,12 @@ class Rig:
             migrate_up(conn, version)
         self.systems.database.prepare()
         self.go_live(build)
+        self.people_answer()
+
+    def people_answer(self) -> None:
+        """What a destructive step waits for and only people can say: here the engine is looked at."""
+        for item, text in PEOPLES.items():
+            self.incident.record("checklist.ticked", {"item": item, "text": text, "by": "tester"}, actor="tester")
 
     def go_live(self, build: int) -> None:
         self.systems.platform.promote(self.deployments[build], within=15)

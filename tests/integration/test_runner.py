@@ -19,6 +19,7 @@ import rollback_rig
 from rollback_rig import UNREHEARSED, Rig, deployments_of, on_production
 from stand_in import StandIn
 
+from toolkit.checklist import load_checklists, untick
 from toolkit.clock import wait_until
 from toolkit.drill.database import ServiceDatabase
 from toolkit.drill.schema import MIGRATIONS
@@ -35,7 +36,7 @@ from toolkit.incident import Incident
 from toolkit.playbook import Severity
 from toolkit.rollback import carry_out
 from toolkit.rollback.blocking import Patience
-from toolkit.rollback.lease import Lease
+from toolkit.rollback.lease import Lease, holder_of
 from toolkit.rollback.migrations import read_script
 from toolkit.rollback.plan import Plan
 from toolkit.rollback.runner import Manner
@@ -303,6 +304,22 @@ class TestRefusing:
                 plan, systems, rig.incident, actor="tester", execute=True, confirm=confirm, no_rehearsal=UNREHEARSED
             )
         assert rig.state_table() == [(9, False)] and not rig.entries(*EFFECTS)
+
+    def test_a_blocking_item_of_the_checklist_and_a_reason_to_go_on_without_it(self, rig: Rig) -> None:
+        untick(rig.incident, load_checklists(rig.systems.playbook), "pre.stakeholders", by="tester")
+        plan = rig.plan(migration_target=8)
+        error = refused(rig, plan, RollbackError, r"A blocking item is open in the checklist: pre\.stakeholders")
+        assert error.next and "toolkit checklist tick pre.stakeholders" in error.next
+        assert not rig.entries(*EFFECTS) and holder_of(rig.systems.database) is None
+        run(rig, plan, manner=Manner(override="the phones are down"))
+        assert rig.state_table() == [(8, False)]
+        (said,) = rig.entries("checklist.overridden")
+        assert (said.data["item"], said.data["reason"], said.data["by"]) == (
+            "pre.stakeholders",
+            "the phones are down",
+            "tester",
+        )
+        assert said.seq < rig.entries("step.begun")[0].seq
 
     def test_production_with_it(self, rig: Rig) -> None:
         plan, systems = rig.plan(migration_target=8), on_production(rig.systems)

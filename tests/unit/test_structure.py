@@ -12,11 +12,11 @@ TOOLKIT = ROOT / "toolkit"
 FLOORS = [
     {"redaction"},
     {"errors"},
-    {"clock", "places", "progress"},
+    {"clock", "columns", "places", "progress"},
     {"lifeline"},
     {"checks", "journal", "playbook", "server"},
     {"incident"},
-    {"on_call"},
+    {"checklist", "on_call"},
     {"adapters", "analysis"},
     {"communicate"},
     {"verify", "detect", "report", "notebook"},

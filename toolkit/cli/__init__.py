@@ -19,6 +19,7 @@ import toolkit
 from toolkit.cli import (
     assess,
     backup,
+    checklist,
     declare,
     diagnose,
     drill,
@@ -56,6 +57,7 @@ app.add_typer(migration.app, name="migration")
 app.add_typer(salvage.app, name="salvage")
 app.add_typer(restore.app, name="restore")
 app.add_typer(playbook.app, name="playbook")
+app.add_typer(checklist.app, name="checklist")
 app.add_typer(update.app, name="update")
 app.command(name="rollback", epilog=rollback.EMERGENCY_EXAMPLES)(rollback.emergency_rollback)
 app.command(name="preflight", epilog=preflight.EXAMPLES)(preflight.preflight)

@@ -63,6 +63,7 @@ def emergency_rollback(
     rehearsal_budget: option.Budget = 300.0,
     take_over: option.TakeOver = "",
     end_blockers: option.EndBlockers = False,
+    override: option.Override = "",
     json: Json = False,
 ) -> None:
     """Roll the service back, as the playbook says. Choose one action; without --execute nothing is done.
@@ -71,7 +72,12 @@ def emergency_rollback(
     """
     asked = Asked(target, database_url_env, playbook, incident, operator, execute, confirm, no_rehearsal)
     asked = replace(
-        asked, rehearsal_budget_s=rehearsal_budget, take_over=take_over, end_blockers=end_blockers, json=json
+        asked,
+        rehearsal_budget_s=rehearsal_budget,
+        take_over=take_over,
+        end_blockers=end_blockers,
+        override=override,
+        json=json,
     )
     restoring = Restoring(damage, damaged_at, way, freeze, wanted_version)
     named = _Named(migration_target, app_rollback, backup_restore, deployment, breach, rows_stay)

@@ -48,6 +48,9 @@ Confirm = Annotated[str, typer.Option("--confirm", help="The service's name; pro
 NoRehearsal = Annotated[str, typer.Option("--no-rehearsal", help="Why the plan is not tried on a copy first.")]
 Budget = Annotated[float, typer.Option("--rehearsal-budget", min=1, help="Seconds that a rehearsal may take.")]
 TakeOver = Annotated[str, typer.Option("--take-over", help="Why the lease is taken from somebody who holds it.")]
+Override = Annotated[
+    str, typer.Option("--override", help="Why blocking items of the checklist that are open may stay so.")
+]
 EndBlockers = Annotated[
     bool, typer.Option("--end-blockers", help="End the fewest sessions that are in the way of a lock.")
 ]

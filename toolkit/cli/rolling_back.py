@@ -42,6 +42,7 @@ class Asked:
     rehearsal_budget_s: float = 300.0
     take_over: str = ""
     end_blockers: bool = False
+    override: str = ""
     json: bool = False
 
     @property
@@ -237,16 +238,19 @@ def _answer_dry(
     asked: Asked, plan: "Plan", systems: "Systems", incident: "Incident", wish: Mapping[str, object]
 ) -> None:
     from toolkit.rollback import carry_out
+    from toolkit.rollback.gate import would_wait_for
 
     result = carry_out(plan, systems, incident, actor=asked.operator)
+    waiting, command = would_wait_for(incident, systems.playbook, plan), _command(asked, systems, wish)
     if asked.json:
         steps = [{"step": each.step, "outcome": each.outcome, "evidence": each.evidence} for each in result.steps]
-        print_json(
-            {"executed": False, "plan": plan.to_json(), "steps": steps, "command": _command(asked, systems, wish)}
-        )
+        told = {"executed": False, "plan": plan.to_json(), "steps": steps, "command": command}
+        print_json(told | {"waits_for": [each.item.id for each in waiting]})
         return
     show_rows(asked.console, "how it stands", result.rows()[:-1])
-    typer.echo(f"Nothing was done: this is the plan only. To carry it out:\n  {_command(asked, systems, wish)}")
+    for each in waiting:
+        typer.echo(f"It would wait for {each.item.id} of the checklist: {each.item.text}, or for --override REASON")
+    typer.echo(f"Nothing was done: this is the plan only. To carry it out:\n  {command}")
 
 
 def _say_how(asked: Asked, systems: "Systems", action: str) -> None:
@@ -303,6 +307,7 @@ def _manner_words(asked: Asked) -> list[str]:
         "--operator": asked.operator if asked.operator != usual.operator else "",
         "--no-rehearsal": asked.no_rehearsal,
         "--take-over": asked.take_over,
+        "--override": asked.override,
     }
     words = [word for option, text in said.items() if text for word in (option, text)]
     if asked.rehearsal_budget_s != usual.rehearsal_budget_s:
@@ -409,7 +414,7 @@ def _carry_out(
 def _manner(asked: Asked, progress: Progress) -> Any:
     from toolkit.rollback.runner import Manner
 
-    return Manner(take_over=asked.take_over, end_blockers=asked.end_blockers, advance=progress)
+    return Manner(take_over=asked.take_over, end_blockers=asked.end_blockers, override=asked.override, advance=progress)
 
 
 def _answer(

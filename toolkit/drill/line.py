@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 
 from toolkit.clock import utc_now, wait_until
+from toolkit.drill.answering import answer_in_drill
 from toolkit.drill.faults import inject
 from toolkit.drill.ledger import Accounting, account, export_requests, seal
 from toolkit.drill.sandbox import Sandbox
@@ -29,12 +30,14 @@ from toolkit.incident import FACILITATOR_FILE, Incident, State
 from toolkit.journal import Journal
 from toolkit.notebook.kernels import cool_down, warm_up
 from toolkit.notebook.run import run_notebook
+from toolkit.playbook import load_playbook
 from toolkit.redaction import redact
 
 RESPONDER = "drill"
 CELL_WITHIN_S = 120
 PHASES = {"01_assess": "assess", "02_stabilize": "stabilize", "03_rollback": "roll back", "04_verify": "verify"}
 POST_MORTEM = "05_postmortem"
+DESTROYING = "03_rollback"
 ACTING = ("02_stabilize", "03_rollback")
 
 Watch = Callable[[str, "Drill"], None]
@@ -106,6 +109,8 @@ class Drill:
     def _carry_out(self, response: Response) -> None:
         """Run one notebook of the response. One that must be refused and is not stops the line as a failure does."""
         self._running.check()
+        if response.notebook == DESTROYING:
+            answer_in_drill(self.incident, load_playbook(), by=RESPONDER)
         try:
             self._run_notebook(response.notebook, response.parameters)
         except ToolkitError as error:

@@ -31,8 +31,9 @@ class Desk:
         self.incident.advance(State.ACKNOWLEDGED, why, actor=self.operator)
 
     def decide(self, what: str, why: str) -> None:
-        """Journal a decision with its reason and who took it."""
-        self.incident.record("decision.made", {"what": what, "why": why, "by": self.operator}, actor=self.operator)
+        """Journal the decision about the rollback, with its reason and who took it."""
+        decided = {"about": "rollback", "what": what, "why": why, "by": self.operator}
+        self.incident.record("decision.made", decided, actor=self.operator)
 
     def keep_head(self) -> None:
         """Keep on the target how far the journal has come. A target that is down does not stop the work."""

@@ -15,6 +15,7 @@ from toolkit.errors import UsageError
 from toolkit.playbook.environment import PLAYBOOK_VARIABLE, TARGET_VARIABLE
 from toolkit.playbook.people import (
     Channels,
+    ChecklistsFile,
     Communication,
     Contact,
     DrillSchedule,
@@ -53,6 +54,7 @@ class Playbook(Section):
     escalation: tuple[EscalationLevel, ...] = ()
     channels: Channels = Channels()
     communication: Communication = Communication()
+    checklists: ChecklistsFile = ChecklistsFile()
     drills: tuple[DrillSchedule, ...] = ()
     links: Mapping[str, str] = {}
 

@@ -5,6 +5,7 @@ never write where production does.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -108,6 +109,12 @@ class Communication(Section):
     mail_after_minutes: Minutes | None = None
     in_app: tuple[Severity, ...] = ()
     stakeholders: tuple[Stakeholders, ...] = ()
+
+
+class ChecklistsFile(Section):
+    """`file`: another one in place of the packaged lists, of the same form (toolkit/checklist/checklists.toml)."""
+
+    file: Path | None = None
 
 
 class DrillSchedule(Section):

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from toolkit.columns import in_columns
 from toolkit.errors import UsageError
 from toolkit.playbook.check import PLACEHOLDER
 from toolkit.playbook.document import Playbook, read_content
@@ -32,16 +33,7 @@ class Block:
         """Columns in line, nothing cut, nothing drawn: to be read aloud, to be copied."""
         if not self.rows:
             return f"{self.title.upper()}\n  nothing is named"
-        names = list(self.rows[0])
-        cells = [[row.get(name, "").splitlines() or [""] for name in names] for row in self.rows]
-        wide = [
-            max(len(line) for line in (name, *(line for row in cells for line in row[i])))
-            for i, name in enumerate(names)
-        ]
-        lines = [self.title.upper(), _in_columns(names, wide)]
-        for row in cells:
-            height = max(map(len, row))
-            lines += [_in_columns([part[n] if n < len(part) else "" for part in row], wide) for n in range(height)]
+        lines = [self.title.upper(), in_columns(self.rows)]
         return "\n".join([*lines, *([f"  {self.note}"] if self.note else [])])
 
 
@@ -146,10 +138,6 @@ def _flat(value: object, key: str) -> Iterator[tuple[str, str]]:
 
 def _said(value: str) -> str:
     return NOT_FILLED_IN if not value or PLACEHOLDER.search(value) else value
-
-
-def _in_columns(cells: Sequence[str], wide: Sequence[int]) -> str:
-    return ("  " + "  ".join(cell.ljust(width) for cell, width in zip(cells, wide, strict=True))).rstrip()
 
 
 _SHOWN: Mapping[str, Callable[[Mapping[str, Any], str], Iterator[Block]]] = {

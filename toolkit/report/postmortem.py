@@ -19,6 +19,7 @@ from toolkit.errors import UsageError
 from toolkit.redaction import redact
 from toolkit.report import figures
 from toolkit.report.canvas import Picture
+from toolkit.report.checklist_statements import ChecklistStatements
 from toolkit.report.citations import Citations, markdown
 from toolkit.report.communication_statements import CommunicationStatements
 from toolkit.report.page import render_page
@@ -69,6 +70,7 @@ def render_markdown(analysis: Analysis, pictures: tuple[Picture, Picture], *, pa
         analysis=analysis,
         say=Statements(analysis, citations),
         did=ResponseStatements(analysis, citations),
+        lists=ChecklistStatements(analysis, citations),
         tried=RehearsalStatements(analysis, citations),
         told=CommunicationStatements(analysis, citations),
         overview=overview,

@@ -32,6 +32,7 @@ from toolkit.rollback.begun import (
 from toolkit.rollback.blocking import Patience
 from toolkit.rollback.commands import notebook_command, resume_command
 from toolkit.rollback.freeze import state_of_writes
+from toolkit.rollback.gate import DESTRUCTIVE, require_items
 from toolkit.rollback.kept_plan import end_plan, keep_plan, require_nothing_unfinished, supersede
 from toolkit.rollback.lease import Lease
 from toolkit.rollback.plan import BackUp, Plan, Step
@@ -89,12 +90,14 @@ class RunResult:
 class Manner:
     """How a plan is carried out. `take_over`: why the lease is taken from somebody who holds it; '' leaves it to them.
     `end_blockers`: sessions in the way of a lock are ended when patience is used up. `advance` shows progress.
-    `rehearse`: tries the plan on a copy once the backup is there that the plan makes itself, writes frozen; without it
-    the rehearsal must have been made before."""
+    `override`: why blocking items of the checklist that are open may stay so; '' waits for them. `rehearse`: tries the
+    plan on a copy once the backup is there that the plan makes itself, writes frozen; without it the rehearsal must
+    have been made before."""
 
     patience: Patience = Patience()  # noqa: RUF009 - a frozen value
     take_over: str = ""
     end_blockers: bool = False
+    override: str = ""
     advance: Advance = no_advance
     rehearse: Callable[[], None] | None = None
 
@@ -136,6 +139,7 @@ class _Run:
         self.plan, self.systems, self.incident, self.actor, self.manner = plan, systems, incident, actor, manner
         self.began = time.monotonic()
         self.at: Step | None = None
+        self.gated = False  # a plan that is gone on with was let through before
         self.lease: Lease | None = None
         self.doings: Mapping[str, Doing] = self._doings(NO_FENCE)
 
@@ -181,6 +185,9 @@ class _Run:
                 require_backup(self.incident, self.plan.server)
             if not self._rehearses_on_the_way:
                 require_rehearsal(self.incident, self.plan, no_rehearsal, actor=self.actor)
+        if self.plan.changes_database and not begun and not resumed:
+            self._require_items(on_the_way=True)
+            self.gated = True
         with self._holding_the_lease() as fence:
             self.doings = self._doings(fence)
             if not begun:
@@ -268,6 +275,8 @@ class _Run:
         before = doing.look()
         if before.done:
             return self._skip(step, before.evidence)
+        if self.gated and isinstance(step.action, DESTRUCTIVE):
+            self._require_items_on_the_way(step)
         self._require_ours()
         attempt = self._times(STEP_BEGUN, step) + 1
         self._journal(STEP_BEGUN, {"step": step.id, "what": step.what, "attempt": attempt})
@@ -277,6 +286,24 @@ class _Run:
         self._journal(STEP_DONE, {"step": step.id, "what": step.what, "seconds": seconds, "outcome": outcome})
         self._keep_head()
         return StepResult(step.id, step.what, "done", outcome, seconds)
+
+    def _require_items(self, *, on_the_way: bool = False) -> None:
+        """`on_the_way`: what the plan answers itself need not be answered yet. The platform's own recovery has neither
+        a backup nor a rehearsal of ours."""
+        itself = [
+            ("backup", self.plan.backs_up and on_the_way),
+            ("rehearsal", self._rehearses_on_the_way and on_the_way),
+        ]
+        but = [fact for fact, later in itself if later or self.plan.server is None]
+        playbook, reason = self.systems.playbook, self.manner.override
+        require_items(self.incident, playbook, self.plan, reason, actor=self.actor, but=but)
+
+    def _require_items_on_the_way(self, step: Step) -> None:
+        try:
+            self._require_items()
+        except ToolkitError as error:
+            error.state = f"{step.id} was not begun; {state_of_writes(self.systems.database)}"
+            raise
 
     def _require_ours(self) -> None:
         """Not every step has a transaction that asks the lease: the platform knows nothing of it."""
