@@ -224,7 +224,11 @@ def test_errors_locks_changes_and_options_are_told_from_the_real_thing(
         held.rollback()
         blocked.join()
     (error,) = made.error_rows()
-    assert (error["SQLSTATE"], error["deployment"], error["names"]) == ("42703", PRODUCTION, "failure_reason")
+    assert (error["SQLSTATE"], error["deployment"], error["names"]) == (
+        "42703: no such object, or no right to it",
+        PRODUCTION,
+        "failure_reason",
+    )
     (lock,) = made.lock_rows()
     assert "waiter" in str(lock["waiting"]) and "secret" not in str(lock) and "holder" in str(lock["in the way"])
     assert lock["for"] == "AccessShareLock on creator_settings"

@@ -8,6 +8,7 @@ import pytest
 
 from toolkit.assess.decision import decide, decided, said
 from toolkit.assess.facts import AppliedMigration, Facts, Failure, Release
+from toolkit.assess.gathering import onset_of
 from toolkit.assess.options import KINDS, Costs, Option, compare
 from toolkit.assess.reasoning import Cause, Confidence, hypotheses, recommend
 from toolkit.errors import UsageError
@@ -77,13 +78,13 @@ def test_without_evidence_one_waits_and_with_a_lock_one_mends_it() -> None:
     assert any("pid 7" in each for each in hypotheses(held)[0].supporting)
 
 
-def test_what_was_built_after_the_onset_is_not_its_cause() -> None:
+def test_what_was_built_after_the_onset_is_doubted() -> None:
     crash = replace(BROKEN, version=8, errors=(Failure(40, 500, "/dashboard"),))
     assert hypotheses(crash)[0].confidence is Confidence.STRONG
     assert "5 min before" in " ".join(hypotheses(crash)[0].supporting)
     late = replace(crash, production=Release("dpl_9", 9, NOW))
     deployment = next(each for each in hypotheses(late) if each.cause is Cause.DEPLOYMENT)
-    assert deployment.confidence is Confidence.WEAK and "after the failures" in deployment.against[0]
+    assert deployment.confidence is Confidence.SOME and "after the failures" in deployment.against[0]
 
 
 def test_a_platform_that_is_gone_with_the_service_is_a_cause_of_its_own() -> None:
@@ -116,3 +117,14 @@ def test_a_decision_has_a_reason_and_a_name_and_says_whether_it_follows_the_advi
 def test_nothing_is_decided_before_anything_was_assessed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Nothing was assessed"):
         decide(Incident(tmp_path), "wait", reason="why not", by="lead")
+
+
+def test_the_onset_is_of_what_still_fails_and_not_of_what_had_passed(tmp_path: Path) -> None:
+    incident = Incident(tmp_path)
+    incident.record("signal.raised", {"signal": "health"}, actor="monitor")
+    incident.record("signal.cleared", {"signal": "health"}, actor="monitor")
+    again = incident.record("signal.raised", {"signal": "error_rate"}, actor="monitor")
+    assert onset_of(incident) == again.at
+    seen = incident.record("monitor.observed", {"errors": [{"path": "/hook"}]}, actor="monitor")
+    incident.record("monitor.observed", {"errors": [{"path": "/hook"}]}, actor="monitor")
+    assert onset_of(incident) == seen.at

@@ -58,7 +58,11 @@ class Assessment:
         """The recommendation with its reasons and what speaks against it, as Markdown."""
         reasons = "\n".join(f"- {reason}" for reason in self.recommendation.reasons)
         against = "\n".join(f"- {reason}" for reason in self.recommendation.against)
-        return f"**{self.headline}**\n\nBecause:\n\n{reasons}\n\nWhat speaks against it:\n\n{against}"
+        return f"**{self.headline}**\n\nBecause:\n\n{reasons}\n\nWhat speaks against it:\n\n{against}{self._command()}"
+
+    def _command(self) -> str:
+        best = self.options[0].command if self.options else ""
+        return f"\n\nIts plan, which changes nothing yet: `{best}`" if best.startswith("emergency") else ""
 
     def scope_rows(self) -> list[Row]:
         """Requests by path, the most failing first: on which deployment, since when, and what the failing ones said."""

@@ -59,12 +59,21 @@ def failing_since(incident: Incident) -> dict[str, datetime]:
 
 
 def onset_of(incident: Incident) -> datetime | None:
-    """When it was first seen: by requests that still fail, else by a signal, else by whoever opened the incident."""
-    told = [*failing_since(incident).values()]
+    """When it was first seen: by requests that fail still, else by signals that are up still, else by its opening.
+
+    What was seen before and had passed is another matter.
+    """
     entries = incident.journal.entries()
-    told += [entry.at for entry in entries if entry.kind == "signal.raised"][:1]
-    told += [entry.at for entry in entries if entry.kind == OPENED][:1]
-    return min(told, default=None)
+    if failing := failing_since(incident):
+        return min(failing.values())
+    raised: dict[str, datetime] = {}
+    for entry in entries:
+        signal = str(entry.data.get("signal"))
+        if entry.kind == "signal.raised":
+            raised.setdefault(signal, entry.at)
+        elif entry.kind == "signal.cleared":
+            raised.pop(signal, None)
+    return min(raised.values(), default=next((entry.at for entry in entries if entry.kind == OPENED), None))
 
 
 def _applied(systems: Systems, version: int | None) -> list[AppliedMigration]:

@@ -54,7 +54,6 @@ class Option:
             "loss": self.loss,
             "for": " ".join(self.speaks_for) or "nothing",
             "against": " ".join(self.against) or "nothing",
-            "command": self.command,
         }
 
 
@@ -114,13 +113,17 @@ def _migration(facts: Facts, where: str) -> Option:
     return Option(
         "migration",
         "" if facts.stable_version is None else f"version {facts.stable_version}",
-        f"none to seconds: {len(recent)} downs, each in a transaction of its own, behind a lock",
+        f"none to seconds: {_downs(len(recent))}, behind a lock",
         _removed(recent),
         ("It undoes the change and keeps every row that the downs do not remove.",) if recent else (),
         tuple(against),
         f"emergency-rollback --last-stable {where}",
         possible=bool(recent) and not stuck and facts.database_up is not False,
     )
+
+
+def _downs(count: int) -> str:
+    return "one down, in a transaction" if count == 1 else f"{count} downs, each in a transaction of its own"
 
 
 def _removed(recent: Sequence[AppliedMigration]) -> str:

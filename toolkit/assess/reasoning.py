@@ -209,18 +209,21 @@ def _of_deployment(facts: Facts) -> list[Hypothesis]:
         for error in facts.errors
         if error.objects
     ]
+    late: list[str] = []
     built = facts.production.created_at
     if built and facts.onset and built > facts.onset + CLOCKS_APART:
-        against.append(f"It was built {_apart(built, facts.onset)} after the failures were first seen.")
+        late.append(f"It was built {_apart(built, facts.onset)} after the failures were first seen.")
     elif built and facts.onset:
         supporting.append(f"It was built {_apart(facts.onset, built)} before the failures were first seen.")
     failing = [error for error in facts.errors if (error.status or 0) >= 500 and not error.sqlstate]
     if failing:
         supporting.append(f"{sum(e.count for e in failing)} of its answers are server errors without a database error.")
-    confidence = Confidence.STRONG if failing and not against else Confidence.WEAK if against else Confidence.SOME
+    confidence = (
+        Confidence.STRONG if failing and not against and not late else Confidence.WEAK if against else Confidence.SOME
+    )
     if not facts.errors:
         confidence = Confidence.WEAK
-    return [Hypothesis(Cause.DEPLOYMENT, facts.production.id, confidence, tuple(supporting), tuple(against))]
+    return [Hypothesis(Cause.DEPLOYMENT, facts.production.id, confidence, tuple(supporting), (*against, *late))]
 
 
 def _of_database(facts: Facts) -> list[Hypothesis]:

@@ -55,8 +55,7 @@ def error_rows(facts: Facts) -> list[Row]:
     """Failures by the server's code, endpoint and deployment, the most frequent first."""
     return [
         {
-            "SQLSTATE": each.sqlstate or "none",
-            "which is": SQLSTATE_CLASSES.get((each.sqlstate or "")[:2], "no error of the database's"),
+            "SQLSTATE": _code(each.sqlstate),
             "endpoint": each.path,
             "deployment": each.deployment or "unknown",
             "count": each.count,
@@ -65,6 +64,12 @@ def error_rows(facts: Facts) -> list[Row]:
         }
         for each in sorted(facts.errors, key=lambda each: -each.count)
     ]
+
+
+def _code(sqlstate: str | None) -> str:
+    if sqlstate is None:
+        return "none of the database's"
+    return f"{sqlstate}: {SQLSTATE_CLASSES.get(sqlstate[:2], 'another class')}"
 
 
 def lock_rows(views: Views) -> list[Row]:

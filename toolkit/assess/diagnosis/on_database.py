@@ -40,7 +40,7 @@ def connections(conn: Connection) -> Answer:
     rows = conn.execute(
         """
         SELECT coalesce(usename::text, ''), coalesce(application_name, ''), coalesce(state, 'unknown'), count(*),
-               coalesce(max(extract(epoch FROM now() - state_change)), 0)::float8
+               greatest(0, coalesce(max(extract(epoch FROM now() - state_change)), 0))::float8
         FROM pg_stat_activity
         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
         GROUP BY 1, 2, 3
@@ -74,10 +74,11 @@ def connections(conn: Connection) -> Answer:
 def long_queries(conn: Connection) -> Answer:
     rows = conn.execute(
         """
-        SELECT pid, coalesce(application_name, ''), extract(epoch FROM now() - query_start)::float8,
+        SELECT pid, coalesce(application_name, ''), greatest(0, extract(epoch FROM now() - query_start))::float8,
                coalesce(wait_event_type || ': ' || wait_event, ''), coalesce(query, '')
         FROM pg_stat_activity
-        WHERE state = 'active' AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+        WHERE state = 'active' AND backend_type = 'client backend'
+          AND application_name <> current_setting('application_name')
         ORDER BY query_start
         LIMIT %(most)s
         """,
