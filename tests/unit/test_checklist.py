@@ -357,6 +357,8 @@ def test_what_a_check_answered_cannot_be_clicked(incident: Incident) -> None:
 
 def test_where_nobody_can_click_it_is_a_table(incident: Incident, capsys: pytest.CaptureFixture[str]) -> None:
     assert not somebody_can_click()
-    show_checklist(incident, BOOK, "pre-rollback", by="Jo")
+    rehearsed(incident)
+    show_checklist(incident, BOOK, "pre-rollback", by="Jo", planned=PLAN.to_json())
     out = capsys.readouterr().out
     assert "Stakeholders notified" in out and "HTML" in out
+    assert "Back to version 8, on sandbox" in out and "it was carried out on a copy" in out

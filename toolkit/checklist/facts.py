@@ -144,7 +144,7 @@ def _errors(seen: Evidence) -> Answer:
     if begun is None:
         return NOT_KNOWN
     count = len(seen.every("step.failed", "notebook.failed", "plan.interrupted"))
-    return said(begun, passed(f"{count} are in the journal, each with the state that it left"))
+    return said(begun, passed(f"{count} in the journal, each with the state that it left" if count else "none was met"))
 
 
 def _decisions(seen: Evidence) -> Answer:
@@ -152,7 +152,7 @@ def _decisions(seen: Evidence) -> Answer:
     if not made:
         return NOT_KNOWN
     made.sort(key=lambda entry: entry.seq)
-    return said(made[-1], passed(f"{len(made)} are in the journal, with time, reason and who took them"))
+    return said(made[-1], passed(f"{len(made)} in the journal, with time, reason and who took them"))
 
 
 def _assessed_again(seen: Evidence) -> Answer:

@@ -4,7 +4,7 @@ Under papermill, and wherever nobody can click, the table says how it stands and
 nothing: what may be ticked is `toolkit.checklist`'s to say, and what it refuses is shown beside the item.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -20,14 +20,17 @@ from toolkit.playbook import Playbook
 from toolkit.redaction import redact
 
 
-def show_checklist(incident: Incident, playbook: Playbook, *names: str, by: str) -> None:
-    """Show these lists. `by` is who works here; at a click the name in the field counts."""
+def show_checklist(
+    incident: Incident, playbook: Playbook, *names: str, by: str, planned: Mapping[str, object] | None = None
+) -> None:
+    """Show these lists. `by` is who works here; at a click the name in the field counts. `planned`: the plan that is
+    about to be carried out, as the journal would keep it."""
     if somebody_can_click():
         from IPython.display import display
 
-        display(ChecklistBoard(incident, playbook, names, by=by).widget)  # type: ignore[no-untyped-call]
+        display(ChecklistBoard(incident, playbook, names, by=by, planned=planned).widget)  # type: ignore[no-untyped-call]
         return
-    found = standings(load_checklists(playbook), evidence_of(incident, playbook), names)
+    found = standings(load_checklists(playbook), evidence_of(incident, playbook, planned), names)
     now = utc_now()
     show_table([each.row(now) for each in found])
     if waiting := [each for each in found if each.blocking]:
@@ -52,10 +55,18 @@ def somebody_can_click() -> bool:
 class ChecklistBoard:
     """The lists as widgets. `widget` is to be displayed; a click writes to the journal before it shows."""
 
-    def __init__(self, incident: Incident, playbook: Playbook, names: Sequence[str], *, by: str) -> None:
+    def __init__(
+        self,
+        incident: Incident,
+        playbook: Playbook,
+        names: Sequence[str],
+        *,
+        by: str,
+        planned: Mapping[str, object] | None = None,
+    ) -> None:
         import ipywidgets
 
-        self._incident, self._playbook = incident, playbook
+        self._incident, self._playbook, self._planned = incident, playbook, planned
         self._lists: Checklists = load_checklists(playbook)
         self.name = ipywidgets.Text(value=by, description="Your name")
         self.rows: dict[str, _Row] = {}
@@ -72,7 +83,7 @@ class ChecklistBoard:
         self.widget = ipywidgets.VBox(parts)
 
     def _evidence(self) -> Any:
-        return evidence_of(self._incident, self._playbook)
+        return evidence_of(self._incident, self._playbook, self._planned)
 
     def _tick(self, id: str, on: bool) -> None:
         name = self.name.value
