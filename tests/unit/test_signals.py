@@ -1,5 +1,6 @@
 """Thresholds, samples and hysteresis, case by case: what raises a signal, and, as important, what does not."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from toolkit.adapters.capacity import Capacity
 from toolkit.adapters.readings import Activity, Flow, MigrationState, QueueState
 from toolkit.adapters.sampled import Orphans, Remaining
 from toolkit.adapters.traffic import ErrorClass, PathTraffic, Traffic
+from toolkit.detect.chance import CHANCE, beyond_chance
 from toolkit.detect.hysteresis import Hysteresis
 from toolkit.detect.normal import Figures, OwnNormal
 from toolkit.detect.seen import (
@@ -77,6 +79,8 @@ CASES = [
     (Signal.ERROR_RATE, Observation(traffic=traffic(39, 39)), None),
     (Signal.ERROR_RATE, Observation(traffic=traffic(0, 0)), None),
     (Signal.ERROR_RATE, Observation(traffic=None), None),
+    (Signal.ERROR_RATE, Observation(traffic=traffic(40, 5)), False),  # 12 %, and chance where 2 % are ordinary
+    (Signal.ERROR_RATE, Observation(traffic=traffic(40, 8)), True),
     # performance: worse than normal by half, and slow at all
     (Signal.PERFORMANCE, Observation(traffic=traffic(p95_ms=301), normal_p95_ms=200), True),
     (Signal.PERFORMANCE, Observation(traffic=traffic(p95_ms=300), normal_p95_ms=200), False),
@@ -139,7 +143,7 @@ CASES = [
     (Signal.QUEUE, Observation(database=database(queue=QueueState(24, 0, 5, 0, 901))), True),
     (Signal.QUEUE, Observation(database=database(queue=QueueState(24, 0, 5, 0, 900))), False),
     # our own probes, where users' requests are too few to tell; one path alone is one feature
-    (Signal.ERROR_RATE, Observation(traffic=traffic(39, 0), probed=probed(6, 1)), True),
+    (Signal.ERROR_RATE, Observation(traffic=traffic(39, 0), probed=probed(6, 4)), True),
     (Signal.ERROR_RATE, Observation(traffic=None, probed=probed(7, 7)), True),
     (Signal.ERROR_RATE, Observation(traffic=None, probed=probed(20, 0)), False),
     (Signal.ERROR_RATE, Observation(traffic=traffic(40, 0), probed=probed(20, 20)), False),
@@ -270,3 +274,21 @@ def test_a_figure_is_held_against_what_it_was_lately() -> None:
     for _ in range(300):
         last = figures.learn({"cases": 300})
     assert last[0].before == 300, "unless it stays"
+
+
+def test_a_few_slow_requests_among_few_are_chance_and_many_are_not() -> None:
+    def slow(many: int, of: int) -> bool | None:
+        told = tuple(sorted([100.0] * (of - many) + [900.0] * many))
+        seen = Observation(traffic=replace(traffic(of, p95_ms=900), latencies=told), normal_p95_ms=200)
+        return read_signals(seen, LIMITS)[Signal.PERFORMANCE].breached
+
+    assert [slow(3, 40), slow(7, 40), slow(8, 40), slow(40, 40), slow(60, 1000)] == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize(("count", "of", "ordinary"), [(7, 33, 0.02), (11, 100, 0.02), (34, 600, 0.025), (1, 1, 1e-6)])
+def test_what_is_beyond_chance_is_the_binomial_tail(count: int, of: int, ordinary: float) -> None:
+    def tail(least: int) -> float:
+        return sum(math.comb(of, n) * ordinary**n * (1 - ordinary) ** (of - n) for n in range(least, of + 1))
+
+    for each in range(max(1, count - 6), min(of, count + 6) + 1):
+        assert beyond_chance(each, of, ordinary) == (tail(each) < CHANCE), each

@@ -8,6 +8,7 @@ out: they would dilute what they measure. Payloads and values are never kept.
 import math
 import re
 import time
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -66,7 +67,8 @@ class PathTraffic:
 class Traffic:
     """The requests of one window. Latencies in milliseconds; None where no request told its own.
 
-    `errors` are error classes with their counts; they and `paths` have the most frequent first.
+    `errors` are error classes with their counts; they and `paths` have the most frequent first. `latencies` are all of
+    them, ascending.
     """
 
     window_s: float
@@ -76,6 +78,11 @@ class Traffic:
     p95_ms: float | None
     errors: tuple[tuple[ErrorClass, int], ...] = ()
     paths: tuple[PathTraffic, ...] = ()
+    latencies: tuple[float, ...] = field(default=(), repr=False)
+
+    def slower_than(self, ms: float) -> int:
+        """How many requests took longer."""
+        return len(self.latencies) - bisect_right(self.latencies, ms)
 
     @property
     def error_rate(self) -> float | None:
@@ -179,6 +186,7 @@ def summarise(requests: Iterable[LoggedRequest], window_s: float) -> Traffic:
         p95_ms=percentile(latencies, 0.95),
         errors=tuple(Counter(request.error for request in failed if request.error).most_common()),
         paths=tuple(PathTraffic(path, number, bad[path], good[path]) for path, number in count.most_common()),
+        latencies=tuple(latencies),
     )
 
 

@@ -7,6 +7,7 @@ asking      what the database is asked, each question bounded
 normal      what to compare with: as recorded, else as the service itself shows
 observe     what one poll saw, put together from all watches
 signals     thresholds and a minimum of samples; pure (`data_signals`: of the data and the server; `outcomes`: of us)
+chance      can so many be chance?
 hysteresis  some polls in a row raise a signal or clear it; pure
 severity    the playbook's P0 to P3, with reasons in its words; pure
 logbook     where it writes: an incident's journal, or memory until there is one

@@ -11,11 +11,14 @@ from dataclasses import replace
 from toolkit.adapters.readings import FLOW_QUARTERS, Flow
 from toolkit.adapters.traffic import ErrorClass, Traffic
 from toolkit.detect import data_signals
+from toolkit.detect.chance import beyond_chance
 from toolkit.detect.seen import NOT_SEEN, Limits, Observation, Reading, Signal
 
 SILENCE_SPANS = 2  # so many times the silence that is allowed is looked at before the newest event
 STEADY_EVENTS = 40  # in the span before the newest event: at that rate, silence by chance is out of the question
 SEVERAL_PATHS = 2
+ORDINARY_ERRORS = 0.2  # of the threshold: a service of which 2 % fail on a good day has bad minutes, and no incident
+ORDINARY_SLOW = 0.025  # of all requests; 5 % are slower than normal's 95th percentile, and fewer by half of it
 FEATURE_RATE, FEATURE_REQUESTS = 0.5, 10
 SCHEMA_ERRORS, SCHEMA_ERROR_RATE = 5, 0.02
 # data exception, integrity violation, syntax error or undefined object: what code and schema say when they do not fit
@@ -47,7 +50,10 @@ def _error_rate(seen: Observation, limits: Limits) -> Reading:
 def _rate(traffic: Traffic, limits: Limits, what: str) -> Reading:
     rate = traffic.error_rate or 0.0
     evidence = f"{traffic.failed} of {traffic.requests} {what} failed in {traffic.window_s:.1f} s ({rate:.1%})"
-    return Reading(rate > limits.error_rate, round(rate, 4), limits.error_rate, evidence)
+    told = rate > limits.error_rate and beyond_chance(
+        traffic.failed, traffic.requests, limits.error_rate * ORDINARY_ERRORS
+    )
+    return Reading(told, round(rate, 4), limits.error_rate, evidence)
 
 
 def _performance(seen: Observation, limits: Limits) -> Reading:
@@ -64,7 +70,10 @@ def _performance(seen: Observation, limits: Limits) -> Reading:
 def _slowness(traffic: Traffic, p95_ms: float, normal: float, limits: Limits, what: str) -> Reading:
     allowed = max(normal * (1 + limits.degradation), limits.fast_enough_ms)
     evidence = f"95 % of {traffic.requests} {what} took up to {p95_ms:.0f} ms; normal is {normal:.0f} ms"
-    return Reading(p95_ms > allowed, p95_ms, round(allowed, 1), evidence)
+    told = p95_ms > allowed and (
+        not traffic.latencies or beyond_chance(traffic.slower_than(allowed), len(traffic.latencies), ORDINARY_SLOW)
+    )
+    return Reading(told, p95_ms, round(allowed, 1), evidence)
 
 
 def _health(seen: Observation, _limits: Limits) -> Reading:
