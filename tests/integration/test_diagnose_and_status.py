@@ -98,6 +98,13 @@ def test_an_incident_tells_its_clock_what_is_due_and_what_was_done(tmp_path: Pat
     incident.record("step.failed", {"step": "run-down-9", "error": "a lock"}, actor="Ada")
     now = incident_status(incident, PLAYBOOK, opened + timedelta(minutes=45), REAL)
     assert now.roles == {"incident lead": "Ada"} and not now.attention and now.missed_updates == 1
+    assert any("blocks" in each and "pre.backup" in each for each in now.open_items), now.open_items
+    assert now.open_items[-1].endswith("more: toolkit checklist list")
+    over = incident.advance(State.MITIGATED, "back", actor="Ada") and incident.advance(
+        State.RESOLVED, "ok", actor="Ada"
+    )
+    afterwards = incident_status(incident, PLAYBOOK, utc_now() + timedelta(hours=72), REAL)
+    assert over and any("post" in each for each in afterwards.open_items) and afterwards.phase == "resolved"
     assert now.steps[-1].endswith("run-down-9 failed: a lock")
     assert {row["what"] for row in now.rows(utc_now())} >= {"running for", "next update", "last steps", "decision"}
 

@@ -6,6 +6,8 @@ from datetime import datetime
 
 from toolkit.analysis import fields
 from toolkit.assess.decision import ABOUT
+from toolkit.checklist import ItemState, load_checklists, standings
+from toolkit.checklist.standing import evidence_of
 from toolkit.communicate.cadence import Clock, cadence_of
 from toolkit.communicate.phases import phase_of
 from toolkit.incident import OPENED, Incident, State, severity_in, state_in
@@ -15,6 +17,8 @@ from toolkit.playbook import Playbook
 
 STEPS = ("step.begun", "step.done", "step.skipped", "step.failed", "step.undone", "step.blocked", "plan.interrupted")
 SHOWN = 5
+MEANWHILE = ("assessment", "safety", "pre-rollback", "during-rollback")  # lists by the moment that they are for
+AFTERWARDS = ("post-rollback", "post-incident", "post-mortem")
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class IncidentStatus:
     decided: str
     next_update: datetime | None
     missed_updates: int
+    open_items: tuple[str, ...]
     steps: tuple[str, ...]
     attention: tuple[str, ...]
 
@@ -45,6 +50,7 @@ class IncidentStatus:
             "who": ", ".join(f"{role}: {who}" for role, who in self.roles.items()) or "nobody took a role",
             "decision": self.decided or "none yet",
             "next update": due + missed,
+            "open items": "\n".join(self.open_items) or "none",
             "last steps": "\n".join(self.steps) or "none",
             "attention": "\n".join(self.attention) or "nothing",
         }
@@ -52,7 +58,7 @@ class IncidentStatus:
 
 
 def incident_status(incident: Incident, playbook: Playbook, now: datetime, clock: Clock) -> IncidentStatus:
-    """As it stands at `now`. Raises JournalError only."""
+    """As it stands at `now`. Raises JournalError, and UsageError for checklists that are none."""
     entries = incident.journal.entries()
     opened = next((entry.at for entry in entries if entry.kind == OPENED), None)
     over = next((entry.at for entry in entries if entry.kind == f"incident.{State.RESOLVED}"), None)
@@ -67,9 +73,22 @@ def incident_status(incident: Incident, playbook: Playbook, now: datetime, clock
         decided=f"{decision.data['what']}, by {decision.data['by']}: {decision.data['why']}" if decision else "",
         next_update=cadence.next.due if cadence.next else None,
         missed_updates=cadence.missed,
+        open_items=tuple(_open_items(incident, playbook, bool(over), now)),
         steps=tuple(_step(entry) for entry in [e for e in entries if e.kind in STEPS][-SHOWN:]),
         attention=tuple(_attention(playbook, entries, now)),
     )
+
+
+def _open_items(incident: Incident, playbook: Playbook, over: bool, now: datetime) -> list[str]:
+    """What blocks a destructive step, failed or is overdue, one by one; of all others of the current lists how many."""
+    lists, wanted = load_checklists(playbook), AFTERWARDS if over else MEANWHILE
+    names = [each.name for each in lists.checklist if each.name in wanted]
+    found = standings(lists, evidence_of(incident, playbook), names) if names else []
+    waiting = [each for each in found if not each.settled]
+    first = [each for each in waiting if each.blocking or each.state is ItemState.FAILED or each.overdue(now)]
+    said = [f"{each.item.text} ({each.state}{', blocks' if each.blocking else ''}): {each.item.id}" for each in first]
+    rest = len(waiting) - len(first)
+    return [*said, *([f"{rest} more: toolkit checklist list"] if rest else [])]
 
 
 def _attention(playbook: Playbook, entries: Sequence[Entry], now: datetime) -> list[str]:
