@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 SEED   ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help drill test test-again test-quick test-clients lab soak bench example lint lock clean
+.PHONY: help drill test test-again test-quick test-clients lab soak mutations bench example lint lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ lab: $(STAMP) ## open JupyterLab on the notebooks
 soak: $(STAMP) ## every scenario, and every cell of the crash matrix as a table: half an hour
 	@$(BIN)/python -m pytest -m soak tests
 	@$(BIN)/python tests/drills/crash_matrix.py
+
+mutations: $(STAMP) ## what verification finds of all that can go wrong, as a table: three minutes
+	@$(BIN)/python tests/integration/verify/mutation_table.py
 
 bench: $(STAMP) ## time drills, backups, restores and migrations, each beside what it is compared with
 	@$(BIN)/python -m pytest tests/benchmarks/bench_*.py -q -s -p no:cacheprovider -o addopts= --timeout=1800

@@ -33,11 +33,14 @@ def healthy(**more: Any) -> Answer:
 
 @dataclass
 class StubTarget:
-    """`answers` by path; a path in `hangs` is accepted and never answered. `log` is what the deployment prints."""
+    """`answers` by path; a path in `hangs` is accepted and never answered. `log` is what the deployment prints,
+    `act` what comes of a person's click; `variables` are the platform's."""
 
     answers: dict[str, Answer] = field(default_factory=dict)
     hangs: set[str] = field(default_factory=set)
     receive: Receive = lambda _body, _headers: as_json({"received": True})
+    act: Callable[[str], Answer] = lambda _path: as_json({})
+    variables: list[dict[str, Any]] = field(default_factory=list)
     production: str = PRODUCTION
     platform_down: bool = False
     earlier: tuple[str, ...] = ()  # deployments that the platform still has beside the live one
@@ -140,7 +143,7 @@ class StubTarget:
         if path in self.hangs:
             self._ended.wait(60)
             return
-        if path.startswith(("/v1/", "/v6/", "/v13/")) and self.platform_down:
+        if path.startswith(("/v1/", "/v6/", "/v10/", "/v13/")) and self.platform_down:
             self._send(handler, *as_json({"error": {"code": "internal", "message": "down"}}, 500))
         elif path.endswith("/runtime-logs"):
             self._stream(handler, path.split("/")[-2])
@@ -151,8 +154,10 @@ class StubTarget:
             self._send(handler, *as_json({"deployments": listed, "pagination": {"next": None}}))
         elif path.startswith("/v9/projects/"):
             self._send(handler, *as_json({"id": "prj_test", "name": "churn-saver"}))
-        elif path.startswith("/v10/projects/") and path.endswith("/env"):
-            self._send(handler, *as_json({"envs": []}))
+        elif path.startswith("/v10/projects/"):
+            self._send(handler, *as_json({"envs": self.variables}))
+        elif handler.command == "POST" and path.startswith("/api/cases/"):
+            self._send(handler, *self.act(path))
         elif handler.command == "POST":
             self._send(handler, *self.receive(body, {name.lower(): value for name, value in handler.headers.items()}))
         else:

@@ -183,6 +183,10 @@ class ServiceClient:
         headers = webhook_headers(event.type, body, secret, _request_id(), utc_now())
         return self._ask("POST", self.config.webhook_path, headers, body)
 
+    def press(self, path: str) -> Answer:
+        """POST to a path once, with nothing in it, as a button does. Never raises for an outage."""
+        return self._ask("POST", path, {REQUEST_ID_HEADER: _request_id()})
+
     def run_reminders(self) -> Answer:
         """POST to the scheduler once, as the cron caller does. It nudges members: not for production's assessment."""
         if self.config.cron_secret is None:

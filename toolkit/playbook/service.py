@@ -5,9 +5,9 @@ Nothing here is of one service: another one is another file, and what it lacks i
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from toolkit.playbook.section import Minutes, Section, Share
 
@@ -39,7 +39,8 @@ class Database(Section):
 
     `references`: column by the column in which each of its values must be found, foreign key or not. `quiet_tables`:
     small tables that change now and then, by the column that then changes with them. `watched_columns`: whose values
-    are spread much alike from one day to the next (`table.column`). `queue_schema`: pg-boss's.
+    are spread much alike from one day to the next (`table.column`). `lasting_columns`: tables of which the service
+    deletes no row, with columns that never change in them. `queue_schema`: pg-boss's.
     `application_roles`: as whom the application writes, itself or as a member; () where the grants tell. A freeze takes
     everybody's write privileges away but those of `freeze_exempt_roles`. `deployment_role`: as whom a deployment asks
     the database, its `{schema_version}` or `{deployment}` filled in; those that share a role cannot be told apart.
@@ -54,6 +55,7 @@ class Database(Section):
     references: Mapping[str, str] = {}
     quiet_tables: Mapping[str, str] = {}
     watched_columns: tuple[str, ...] = ()
+    lasting_columns: Mapping[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
     queue_schema: str | None = None
     application_roles: tuple[str, ...] = ()
     freeze_exempt_roles: tuple[str, ...] = ()
@@ -124,6 +126,25 @@ class Figure(Section):
     at_most: Annotated[int, Field(ge=1)] | None = None
 
 
+class ManualAction(Section):
+    """What a person does with a row that a synthetic event opened: POST to `path`, with a column of that row in braces.
+    Afterwards `changes` (`table.column`) is another value, and `records` (`table.column`) names the row once more."""
+
+    path: Annotated[str, Field(pattern=r"^/[^{}]*\{[a-z_]+\}[^{}]*$")]
+    changes: str
+    records: str | None = None
+
+
+class Notifications(Section):
+    """The rows of `table` that say a notification was sent, by their `time` and by what they hold (`where`). On a quiet
+    day the manual action `by` sends one."""
+
+    table: str
+    time: str
+    where: Mapping[str, str] = {}
+    by: str | None = None
+
+
 class Verification(Section):
     """What another service may lack is left out, and then not checked. `traces`: tables in which a synthetic event
     leaves rows beside its own, by the column that names its membership."""
@@ -131,3 +152,15 @@ class Verification(Section):
     events: tuple[SyntheticEvent, ...] = ()
     traces: Mapping[str, str] = {}
     figures: tuple[Figure, ...] = ()
+    actions: tuple[ManualAction, ...] = ()
+    notifications: Notifications | None = None
+
+    @model_validator(mode="after")
+    def _known_names(self) -> Self:
+        for n, action in enumerate(self.actions):
+            if (table := action.changes.rpartition(".")[0]) not in self.traces:
+                raise ValueError(f"actions.{n}.changes: {table or action.changes} is no table of traces")
+        by = self.notifications.by if self.notifications else None
+        if by and by not in {action.path for action in self.actions}:
+            raise ValueError(f"notifications.by: {by} is no path of actions")
+        return self

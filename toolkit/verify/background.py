@@ -2,7 +2,7 @@
 
 import contextlib
 
-from toolkit.adapters.readings import activity, queue_state
+from toolkit.adapters.readings import QueueState, activity, queue_state
 from toolkit.adapters.service import Health
 from toolkit.adapters.systems import Systems
 from toolkit.checks import Check, Finding, failed, judge, passed, unknown
@@ -40,15 +40,28 @@ def _sessions(systems: Systems) -> Finding:
 
 
 def _queue(systems: Systems, schema: str) -> Finding:
-    with systems.database.reading() as conn:
-        queue = queue_state(conn, schema)
-    if queue is None:
+    """A job that could run and is not taken is waited for, as long as the scheduler's next run."""
+    limits, minute_s = systems.playbook.thresholds, systems.target.monitoring.minute_s
+    longest_s = limits.queue_waits_minutes * minute_s
+
+    def seen() -> QueueState | None:
+        with systems.database.reading() as conn:
+            return queue_state(conn, schema)
+
+    def keeps_up() -> bool:
+        now = seen()
+        return now is None or (now.oldest_ready_s or 0) <= longest_s
+
+    with contextlib.suppress(DeadlineExceeded):
+        wait_until(keeps_up, within=NEXT_RUN_WITHIN_S, what="the waiting jobs to be taken", every=0.25)
+    if (queue := seen()) is None:
         return failed(f"there is no job queue in schema {schema}")
-    most = systems.playbook.thresholds.queue_failed_jobs
+    most, waits_s = limits.queue_failed_jobs, queue.oldest_ready_s
     evidence = f"{queue.failed} failed (at most {most}), {queue.stuck} stuck, {queue.ready} ready"
-    if queue.oldest_ready_s is not None:
-        evidence += f", the oldest for {queue.oldest_ready_s:.0f} s"
-    return judge(queue.failed <= most and not queue.stuck, f"{evidence}; layout {queue.layout}")
+    if waits_s is not None:
+        evidence += f", the oldest for {waits_s:.0f} s (at most {longest_s:g})"
+    keeps = queue.failed <= most and not queue.stuck and (waits_s or 0) <= longest_s
+    return judge(keeps, f"{evidence}; layout {queue.layout}")
 
 
 def _scheduler(systems: Systems) -> Finding:

@@ -18,6 +18,8 @@ from toolkit.playbook import Database
 from toolkit.verify.database import CONTENT_WITHIN_MS, count
 from toolkit.verify.expectation import Baseline, EventSlice, QuietRows, SteadyState
 from toolkit.verify.fingerprints import columns_of, fingerprint, pin, row_hash, schema_signature
+from toolkit.verify.hosting import stale_at_the_stable_point
+from toolkit.verify.lasting import lasting_rows
 from toolkit.verify.service import median_ms, response_times
 from toolkit.verify.steady import SteadyWindow
 
@@ -44,9 +46,14 @@ def baseline_from(systems: Systems, window: SteadyWindow) -> dict[str, Any]:
         for path in systems.playbook.endpoints.health_checks
         if (ms := median_ms(response_times(systems, path))) is not None
     }
-    deployment = systems.platform.production(systems.production_host).id
+    live = systems.platform.production(systems.production_host)
     found = database_baseline(systems)
-    measured = {"deployment": deployment, "latencies": latencies, "steady_state": _steady(window.traffic())}
+    measured = {
+        "deployment": live.id,
+        "latencies": latencies,
+        "steady_state": _steady(window.traffic()),
+        "stale_variables": stale_at_the_stable_point(systems, live),
+    }
     return found.model_copy(update=measured).model_dump(mode="json")
 
 
@@ -67,6 +74,10 @@ def database_baseline(systems: Systems) -> Baseline:
             rows=rows,
             events=_events(conn, names),
             quiet=_quiet_tables(conn, names),
+            lasting={
+                table: lasting_rows(conn, table, columns, systems.playbook.verification.traces.get(table))
+                for table, columns in names.lasting_columns.items()
+            },
             shares={column: value_shares(conn, column) for column in names.watched_columns},
             xid=_next_xid(conn),
         )

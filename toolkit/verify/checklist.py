@@ -6,10 +6,12 @@ while it runs.
 
 from toolkit.adapters.systems import Systems
 from toolkit.checks import Check
+from toolkit.verify.actions import action_checks
 from toolkit.verify.background import background_checks
 from toolkit.verify.database import database_checks
 from toolkit.verify.expectation import Expectation
 from toolkit.verify.functional import functional_checks
+from toolkit.verify.hosting import hosting_checks
 from toolkit.verify.once import Once, behind
 from toolkit.verify.schema import schema_checks
 from toolkit.verify.service import figure_checks, service_checks
@@ -33,8 +35,10 @@ def verification(systems: Systems, *, expectation: Expectation, window: SteadyWi
         *background_checks(systems),
         *figure_checks(systems),
         *functional_checks(systems, window),
+        *action_checks(systems),
     ]
     checks = [
+        *hosting_checks(systems, expectation),
         *service_checks(systems, expectation),
         connection,
         *(behind(answers, check) for check in of_the_database),

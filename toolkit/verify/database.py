@@ -16,6 +16,7 @@ from toolkit.checks import Check, Finding, failed, judge, passed, unknown
 from toolkit.clock import utc_now
 from toolkit.verify.expectation import EventSlice, Expectation, QuietRows
 from toolkit.verify.fingerprints import fingerprint, pin, row_hash
+from toolkit.verify.lasting import rows_are_there
 
 AREA = "data"
 CONTENT_WITHIN_MS = 20_000
@@ -58,6 +59,11 @@ def database_checks(systems: Systems, expectation: Expectation) -> list[Check]:
         check(f"{table} changed only as it should", _quiet(table, names.quiet_tables[table], kept))
         for table, kept in baseline.quiet.items()
         if table in names.quiet_tables
+    ]
+    checks += [
+        check(f"{table} has every row of before", rows_are_there(table, kept))
+        for table, kept in baseline.lasting.items()
+        if table in names.lasting_columns
     ]
     checks.append(check(UNDECIDED, judge_conflicts))
     limit = systems.playbook.thresholds.value_shift

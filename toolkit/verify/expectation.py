@@ -54,10 +54,19 @@ class QuietRows(_Part):
     hashes: tuple[str, ...]
 
 
+class LastingRows(_Part):
+    """Rows that stay, by the hash of columns that never change in them: all `rows`, or those with the least hashes."""
+
+    columns: tuple[str, ...]
+    rows: int
+    hashes: tuple[int, ...]
+
+
 class Baseline(_Part):
     """What a stable point keeps of normal times. Each part may be missing; what is missing cannot be compared.
 
-    `xid` is the next transaction's, as `xmin` shows it: a row that was written since has it or a newer one."""
+    `xid` is the next transaction's, as `xmin` shows it: a row that was written since has it or a newer one.
+    `stale_variables` were changed at the platform after the deployment was built, and it was well without them."""
 
     measured_at: datetime | None = None
     migration_version: int | None = None
@@ -70,8 +79,10 @@ class Baseline(_Part):
     rows: Mapping[str, int] = {}
     events: EventSlice | None = None
     quiet: Mapping[str, QuietRows] = {}
+    lasting: Mapping[str, LastingRows] = {}
     shares: Mapping[str, Mapping[str, float]] = {}
     xid: str | None = None
+    stale_variables: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

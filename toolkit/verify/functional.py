@@ -1,26 +1,24 @@
 """Does the service do its work? The webhook refuses a wrong signature, takes a right one, and records it once.
 
-Owns the synthetic events, the only rows that verification writes. They are removed again whatever comes in between.
+What it sends is synthetic, and is removed again whatever comes in between.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import uuid4
 
 from toolkit.adapters.postgres import Connection, sql
 from toolkit.adapters.readings import relation
 from toolkit.adapters.service import ServiceClient, WebhookEvent
 from toolkit.adapters.systems import Systems
 from toolkit.checks import Check, CheckResult, Finding, failed, judge, passed, run_check, unknown
-from toolkit.clock import utc_now
 from toolkit.errors import ToolkitError
 from toolkit.playbook import SyntheticEvent
 from toolkit.verify.once import Once
 from toolkit.verify.steady import SteadyWindow
-from toolkit.verify.traces import EVENT_PREFIX, MEMBER_PREFIX, Traces
+from toolkit.verify.synthetic import synthetic_event
+from toolkit.verify.traces import EVENT_PREFIX, Traces
 
 AREA = "functional"
-COMPANY = "biz_verify"
 FEWEST_DELIVERIES = 5
 
 
@@ -43,7 +41,7 @@ def _finding(result: CheckResult) -> Finding:
 
 def _refused(systems: Systems, kind: SyntheticEvent) -> Finding:
     """What should not have been taken is removed as well."""
-    event = _event(kind)
+    event = synthetic_event(kind)
     try:
         with ServiceClient(systems.service.config) as service:
             answer = service.send_event(event, signature="wrong")
@@ -76,7 +74,7 @@ class _Sent:
 
 def _record_and_remove(systems: Systems, kinds: Sequence[SyntheticEvent]) -> Finding:
     """Send each kind twice, look, and remove all of it. What is left behind fails, whatever else was found."""
-    events = [_event(kind) for kind in kinds]
+    events = [synthetic_event(kind) for kind in kinds]
     sent: list[_Sent] = []
     trouble: str | None = None
     try:
@@ -125,21 +123,6 @@ def _processed(systems: Systems, window: SteadyWindow, recorded: Once[CheckResul
         return failed(evidence)
     own = _finding(recorded.seen())
     return Finding(own.outcome, f"{evidence}, too few to judge by; by the synthetic ones: {own.evidence}")
-
-
-def _event(kind: SyntheticEvent) -> WebhookEvent:
-    name = uuid4().hex
-    return WebhookEvent(
-        id=f"{EVENT_PREFIX}{name}",
-        type=kind.type,
-        payment_id=f"pay_verify_{name}",
-        membership_id=f"{MEMBER_PREFIX}{name}",
-        user_id=f"usr_verify_{name}",
-        company_id=COMPANY,
-        amount=100,
-        created_at=utc_now(),
-        failure_reason=kind.failure_reason,
-    )
 
 
 def _recorded(conn: Connection, systems: Systems, event: WebhookEvent) -> int:

@@ -1,4 +1,4 @@
-"""Does the service answer as it should? Health endpoints, pages, the figures that it shows, response times, deployment.
+"""Does the service answer as it should? Health endpoints, pages, the figures that it shows, response times.
 
 Figures are held against the database, counted before and after, because traffic goes on. It only sends GET.
 """
@@ -27,7 +27,7 @@ FIGURE_SLACK = 2
 
 
 def service_checks(systems: Systems, expectation: Expectation) -> list[Check]:
-    """What an outsider sees, and that the expected deployment is what he sees.
+    """What an outsider sees.
 
     Where the service does not answer at all, it is not waited for again and again.
     """
@@ -42,7 +42,6 @@ def service_checks(systems: Systems, expectation: Expectation) -> list[Check]:
         *(Check(f"{path} can be read", AREA, _asking(_data, systems, path)) for path in paths.data),
     ]
     return [
-        Check("production points at the expected deployment", "platform", lambda: _production(systems, expectation)),
         *(Check(f"{path} is healthy", AREA, _asking(_health, systems, path)) for path in paths.health_checks),
         *(behind(answers, check) for check in more),
     ]
@@ -67,17 +66,6 @@ def _require_an_answer(systems: Systems, path: str) -> None:
 
 def _asking(look: Callable[[Systems, str], Finding], systems: Systems, path: str) -> Callable[[], Finding]:
     return lambda: look(systems, path)
-
-
-def _production(systems: Systems, expectation: Expectation) -> Finding:
-    """By the platform's word, and by the header of an answer where it names the deployment."""
-    found = systems.platform.production(systems.production_host)
-    answered = systems.service.fetch(systems.playbook.endpoints.health).deployment
-    told = f"production points at {found.id}" + (f", {answered} answers" if answered else "")
-    if expectation.deployment is None:
-        return unknown(f"{told}; nobody said which to expect")
-    right = found.id == expectation.deployment and answered in (None, found.id)
-    return judge(right and found.ready, f"{told}; expected {expectation.deployment}; it is {found.state}")
 
 
 def _health(systems: Systems, path: str) -> Finding:

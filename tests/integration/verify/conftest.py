@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from one_service import CASES, EXPORT, EXPORTED, KPIS, PLAYBOOK, Receiver
+from one_service import CASES, EXPORT, EXPORTED, KPIS, PLAYBOOK, Operator, Receiver
 from stub_target import StubTarget, as_json
 
 from toolkit.adapters.systems import Systems
@@ -30,7 +30,7 @@ def served_database(churn_database: ServiceDatabase) -> ServiceDatabase:
 @pytest.fixture
 def stub(served_database: ServiceDatabase) -> Iterator[StubTarget]:
     stub = StubTarget({KPIS: as_json({"cases": 3}), CASES: as_json({"total": 3}), EXPORT: (200, *EXPORTED)})
-    stub.receive = Receiver(served_database)
+    stub.receive, stub.act = Receiver(served_database), Operator(served_database)
     yield stub
     stub.stop()
 

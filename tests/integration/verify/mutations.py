@@ -17,6 +17,12 @@ ORPHANS = "every recovery_actions.case_id is found in recovery_cases.id"
 TWICE, QUEUE = "no events.whop_event_id is there twice", "the job queue has few failed and no stuck jobs"
 VALID, VALIDATED = "every index is valid", "no constraint is left unvalidated"
 NEWEST = "(SELECT id FROM events WHERE created_at < now() - interval '1 minute' ORDER BY created_at DESC LIMIT 1)"
+LASTING = "recovery_cases has every row of before"
+BEFORE = "membership_id = 'mem_before'"  # a case that version 12 opened, as its constraints want it
+ONE_CASE = (
+    "INSERT INTO recovery_cases (company_id, membership_id, user_id, failure_reason, first_failure_at)"
+    " VALUES ('biz_03', 'mem_{}', 'user_new', 'expired_card', now())"
+)
 REASONS = "recovery_cases_failure_category_known"
 
 MUTATIONS: dict[str, tuple[str, set[str]]] = {
@@ -24,13 +30,22 @@ MUTATIONS: dict[str, tuple[str, set[str]]] = {
     "one event rewritten": (f"UPDATE events SET payload = '{{}}' WHERE id = {NEWEST}", {EVENTS_OF_BEFORE}),
     "one case gone": (
         "DELETE FROM recovery_cases WHERE id = (SELECT id FROM recovery_cases LIMIT 1)",
-        {ROWS.format("recovery_cases")},
+        {ROWS.format("recovery_cases"), LASTING},
+    ),
+    "one case gone, another came": (
+        f"DELETE FROM recovery_cases WHERE id = (SELECT id FROM recovery_cases LIMIT 1); {ONE_CASE.format('new')}",
+        {LASTING},
+    ),
+    "one case given to another company": (
+        f"UPDATE recovery_cases SET company_id = 'biz_other' WHERE {BEFORE}",
+        {LASTING},
     ),
     "all cases gone": (
         "TRUNCATE recovery_cases CASCADE",
         {
             ROWS.format("recovery_cases"),
             EMPTIED.format("recovery_cases"),
+            LASTING,
             SPREAD.format("recovery_cases.status"),
             SPREAD.format("recovery_cases.failure_reason"),
         },
@@ -120,6 +135,11 @@ MUTATIONS: dict[str, tuple[str, set[str]]] = {
         " WHERE id = (SELECT id FROM pgboss.job WHERE name = 'reminders' LIMIT 1)",
         {QUEUE},
     ),
+    "a job waits": (
+        "UPDATE pgboss.job SET state = 'created', start_after = now() - interval '2 hours'"
+        " WHERE id = (SELECT id FROM pgboss.job WHERE name = 'reminders' LIMIT 1)",
+        {QUEUE},
+    ),
     "jobs failed": (
         "UPDATE pgboss.job SET state = 'failed' WHERE id IN (SELECT id FROM pgboss.job LIMIT 11)",
         {QUEUE},
@@ -131,6 +151,9 @@ ALLOWED = {
         "INSERT INTO events (whop_event_id, type, membership_id, company_id, payload) VALUES ('e', 't', 'm', 'c', '{}')"
     ),
     "an event is dealt with": f"UPDATE events SET processed = true, processed_at = now() WHERE id = {NEWEST}",
+    "a case comes": ONE_CASE.format("new"),
+    "a case goes on": "UPDATE recovery_cases SET attempts = attempts + 1, last_nudge_at = now(), status = 'cancelled'"
+    f" WHERE {BEFORE}",
     "somebody changes settings": "UPDATE creator_settings SET incentive_days = 5 WHERE company_id = 'biz_03'",
     "a company joins": "INSERT INTO creator_settings (company_id) VALUES ('biz_new')",
     "ten jobs failed": "UPDATE pgboss.job SET state = 'failed' WHERE id IN (SELECT id FROM pgboss.job LIMIT 10)",

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,14 @@ class Receiver:
 
     def __init__(self, database: ServiceDatabase) -> None:
         self.database = database
-        self.checks_signature = True
+        self.checks_signature, self.secret = True, SECRET
         self.rows = 1
+        self.reason: str | None = None  # that is recorded for every failure, for a schema that knows only some
         self.after: Callable[[psycopg.Connection, dict[str, Any]], None] = lambda _conn, _event: None
         self.refuses: set[str] = set()
 
     def __call__(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, str]:
-        expected = "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+        expected = "sha256=" + hmac.new(self.secret.encode(), body, hashlib.sha256).hexdigest()
         if self.checks_signature and headers["x-whop-signature"] != expected:
             return as_json({"error": "invalid_signature"}, 401)
         event = json.loads(body)
@@ -49,7 +51,7 @@ class Receiver:
         return as_json({"received": True})
 
     def _record(self, conn: psycopg.Connection, event: dict[str, Any]) -> None:
-        data = event["data"]
+        data = event["data"] | ({"failure_reason": self.reason} if self.reason else {})
         for _ in range(self.rows):
             conn.execute(
                 """
@@ -67,6 +69,28 @@ class Receiver:
                 """,
                 data,
             )
+
+
+@dataclass
+class Operator:
+    """The service's side of a manual action. `changes` and `records` are what a test lets go wrong."""
+
+    database: ServiceDatabase
+    changes: bool = True
+    records: bool = True
+    status: int = 200
+
+    def __call__(self, path: str) -> tuple[int, str, str]:
+        *_, case, action = path.split("/")
+        status = {"nudge": "open", "cancel": "cancelled", "terminate": "terminated"}[action]
+        with psycopg.connect(self.database.owner_url) as conn:
+            if self.changes:
+                conn.execute(
+                    "UPDATE recovery_cases SET status = %s, last_nudge_at = now() WHERE id::text = %s", (status, case)
+                )
+            if self.records:
+                conn.execute("INSERT INTO recovery_actions (case_id, type) VALUES (%s, %s)", (case, action))
+        return as_json({"status": status}, self.status)
 
 
 def expecting(**baseline: Any) -> Expectation:

@@ -4,11 +4,23 @@ The same checks pass on the database that nobody touched, and on the one that th
 """
 
 import socket
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 import psycopg
 import pytest
+from mutation_cell import (
+    TEMPLATE,
+    VERSION,
+    change,
+    copy_of,
+    failing,
+    make_template,
+    stable_of,
+    systems_at,
+    systems_of,
+    verify,
+    world,
+)
 from mutations import (
     ALLOWED,
     CODE,
@@ -26,94 +38,39 @@ from mutations import (
     VIEWS,
 )
 from psycopg import sql
+from service_mutations import SERVICE
+from stub_target import PRODUCTION
 
 from toolkit.adapters.postgres import StablePoint
-from toolkit.adapters.systems import Systems, connect
-from toolkit.checks import CheckResult, Outcome, run_checks
-from toolkit.clock import utc_now
-from toolkit.drill.database import ServiceDatabase, create_database
-from toolkit.drill.schema import migrate_up, seed
-from toolkit.playbook import load_playbook
+from toolkit.checks import Outcome, run_checks
+from toolkit.drill.database import ServiceDatabase
 from toolkit.server import PostgresServer
-from toolkit.verify import verification
+from toolkit.verify import actions, background, verification
 from toolkit.verify.background import background_checks
-from toolkit.verify.baseline import database_baseline
 from toolkit.verify.database import database_checks
 from toolkit.verify.expectation import Expectation
-from toolkit.verify.schema import schema_checks
 
-PLAYBOOK = load_playbook(Path(__file__).parents[3] / "playbook.toml")
-VERSION = 12
+WITHOUT = ("data", "schema")
 
 
 @pytest.fixture(scope="module")
 def template(cluster: PostgresServer, role_passwords: dict[str, str]) -> Iterator[ServiceDatabase]:
-    """Version 12 with rows; every test gets a copy. One constraint is left unvalidated, as the migrations leave it."""
-    database = create_database(cluster, role_passwords, "verify_template")
-    with psycopg.connect(database.owner_url) as conn:
-        migrate_up(conn, 8)
-        seed(conn, seed=1, events=2000, cases=300)
-        migrate_up(conn, VERSION)
-        conn.execute("UPDATE creator_settings SET incentive_days = incentive_days + 1")
-    yield database
+    """Every test gets a copy."""
+    yield make_template(cluster, role_passwords)
     with psycopg.connect(cluster.url(), autocommit=True) as conn:
-        conn.execute("DROP DATABASE verify_template WITH (FORCE)")
+        conn.execute(f"DROP DATABASE {TEMPLATE} WITH (FORCE)")
 
 
 @pytest.fixture(scope="module")
 def stable(template: ServiceDatabase) -> StablePoint:
-    """What was normal, as the toolkit would have kept it."""
-    baseline = database_baseline(systems_of(template))
-    assert baseline.events is not None and baseline.events.rows > 10 and len(baseline.quiet) == 3
-    return StablePoint(VERSION, "dpl_12", utc_now(), baseline.model_dump(mode="json"))
+    point = stable_of(template)
+    assert point.baseline["events"]["rows"] > 10 and len(point.baseline["quiet"]) == 3
+    return point
 
 
 @pytest.fixture
-def database(template: ServiceDatabase) -> Iterator[ServiceDatabase]:
-    copy = ServiceDatabase(template.server, "verify_copy", template.passwords)
-    with psycopg.connect(template.server.url(), autocommit=True) as conn:
-        conn.execute("DROP DATABASE IF EXISTS verify_copy WITH (FORCE)")
-        conn.execute("CREATE DATABASE verify_copy TEMPLATE verify_template")
-    yield copy
-
-
-def systems_of(database: ServiceDatabase) -> Systems:
-    return systems_at(database.toolkit_url)
-
-
-def systems_at(database_url: str) -> Systems:
-    environment = {
-        "DATABASE_URL": database_url,
-        "SERVICE_URL": "http://127.0.0.1:9",
-        "VERCEL_API_URL": "http://127.0.0.1:9",
-        "VERCEL_TOKEN": "token-of-the-test",
-        "VERCEL_PROJECT_ID": "prj_test",
-        "VERCEL_TEAM_ID": "team_test",
-        "WHOP_WEBHOOK_SECRET": "whop-secret-of-the-test",
-        "CRON_SECRET": "cron-secret-of-the-test",
-        "TOOLKIT_SANDBOX": "none-of-this-name",
-    }
-    return connect(PLAYBOOK, PLAYBOOK.target("sandbox", environment))
-
-
-def verify(database: ServiceDatabase, stable: StablePoint | None, version: int | None = VERSION) -> list[CheckResult]:
-    """Every check that only the database answers."""
-    systems = systems_of(database)
-    rows = stable.baseline["rows"] if stable else None
-    server = systems.database.identity()
-    expectation = Expectation(version, "dpl_12", stable, rows, server)
-    checks = [*database_checks(systems, expectation), *schema_checks(systems, expectation)]
-    return run_checks([*checks, *(each for each in background_checks(systems) if "scheduler" not in each.name)])
-
-
-def failing(results: Sequence[CheckResult]) -> set[str]:
-    return {result.name for result in results if result.outcome is not Outcome.PASS}
-
-
-def change(database: ServiceDatabase, statements: str) -> None:
-    with psycopg.connect(database.admin_url, autocommit=True) as conn:
-        conn.execute("SET allow_system_table_mods = on")
-        conn.execute(statements)
+def database(template: ServiceDatabase) -> ServiceDatabase:
+    return copy_of(template)
 
 
 def test_a_database_that_nobody_touched_passes(database: ServiceDatabase, stable: StablePoint) -> None:
@@ -136,6 +93,28 @@ def test_a_mutation_fails_the_checks_that_name_it(database: ServiceDatabase, sta
     assert failing(verify(database, stable)) == named
 
 
+@pytest.mark.parametrize("what", SERVICE)
+def test_what_is_wrong_with_the_service_fails_the_checks_that_name_it(
+    template: ServiceDatabase, stable: StablePoint, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """By the checks that are not of the database's content and schema, which are tested above."""
+    monkeypatch.setattr(background, "NEXT_RUN_WITHIN_S", 0.3)
+    monkeypatch.setattr(actions, "OPENED_WITHIN_S", 0.3)
+    mutate, named = SERVICE[what]
+    with world(template, stable) as one:
+        mutate(one)
+        assert failing(one.verify(WITHOUT)) == named
+
+
+def test_a_service_that_nobody_touched_passes_the_whole_verification(
+    template: ServiceDatabase, stable: StablePoint
+) -> None:
+    with world(template, stable) as one:
+        results = one.verify()
+    assert failing(results) == set(), [r for r in results if r.outcome is not Outcome.PASS]
+    assert len({result.name for result in results}) == len(results) > 50
+
+
 def test_without_a_stable_point_nothing_is_passed_that_needs_one(database: ServiceDatabase) -> None:
     results = {result.name: result for result in verify(database, None)}
     unknown = {name for name, result in results.items() if result.outcome is Outcome.UNKNOWN}
@@ -153,7 +132,7 @@ def test_a_signature_of_another_version_is_not_compared_with(database: ServiceDa
 
 def test_another_server_is_noticed(database: ServiceDatabase, stable: StablePoint) -> None:
     systems = systems_of(database)
-    identity = next(iter(run_checks(database_checks(systems, Expectation(VERSION, "dpl_12", stable, None))[:1])))
+    identity = next(iter(run_checks(database_checks(systems, Expectation(VERSION, PRODUCTION, stable, None))[:1])))
     assert identity.outcome is Outcome.FAIL and "database verify_template was expected" in identity.evidence
 
 
@@ -180,7 +159,7 @@ def test_a_database_that_hangs_is_unknown_and_asked_once(stable: StablePoint) ->
         url = f"postgresql://toolkit:nothing-to-hide@127.0.0.1:{silent.getsockname()[1]}/churn"
         systems = systems_at(url)
         rows = stable.baseline["rows"]
-        expectation = Expectation(VERSION, "dpl_12", stable, rows, steady_window_s=0.1)
+        expectation = Expectation(VERSION, PRODUCTION, stable, rows, steady_window_s=0.1)
         results = run_checks(verification(systems, expectation=expectation))
     asked = [result for result in results if result.seconds > 1 and result.area not in ("platform", "steady state")]
     assert len(asked) == 2, "once by itself, once for all the others"

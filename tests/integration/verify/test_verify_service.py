@@ -6,9 +6,10 @@ from one_service import CASES, EXPORT, FAIL, KPIS, PASS, PLAYBOOK, UNKNOWN, bad,
 from stub_target import HTML, StubTarget, as_json, healthy
 
 from toolkit.adapters.systems import Systems
-from toolkit.checks import CheckResult, run_checks
+from toolkit.checks import CheckResult, Outcome, run_checks
 from toolkit.drill.database import ServiceDatabase
 from toolkit.verify.expectation import Expectation
+from toolkit.verify.hosting import hosting_checks
 from toolkit.verify.service import figure_checks, service_checks
 
 # as many lines as rows, but one of them is short
@@ -22,7 +23,8 @@ MORE_CASES = """
 def seen(systems: Systems, expectation: Expectation | None = None) -> dict[str, CheckResult]:
     latencies = dict.fromkeys(PLAYBOOK.endpoints.health_checks, 1000.0)
     checks = service_checks(systems, expectation or expecting(latencies=latencies))
-    return by_name(run_checks([*checks, *figure_checks(systems)]))
+    hosting = hosting_checks(systems, expectation or expecting())
+    return by_name(run_checks([*hosting, *checks, *figure_checks(systems)]))
 
 
 def test_a_healthy_service_passes(systems: Systems) -> None:
@@ -113,3 +115,24 @@ def test_an_export_that_is_too_long_to_be_read_whole_is_judged_by_what_was_read(
         conn.execute(MORE_CASES, {"most": 2997})
     found = seen(systems)[name]
     assert found.outcome is PASS and "the rest was not read" in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("key", "targets", "recorded", "outcome"),
+    [
+        ("WHOP_WEBHOOK_SECRET", ["production"], [], FAIL),
+        ("WHOP_WEBHOOK_SECRET", ["production"], ["WHOP_WEBHOOK_SECRET"], PASS),  # it was well with it
+        ("WHOP_WEBHOOK_SECRET", ["production"], None, UNKNOWN),
+        ("WHOP_WEBHOOK_SECRET", ["preview"], [], PASS),
+    ],
+)
+def test_a_variable_that_was_changed_after_the_build_is_stale(
+    systems: Systems, stub: StubTarget, key: str, targets: list[str], recorded: list[str] | None, outcome: Outcome
+) -> None:
+    stub.variables = [
+        {"id": "env_1", "key": "OLDER", "type": "encrypted", "target": ["production"], "updatedAt": 1},
+        {"id": "env_2", "key": key, "type": "encrypted", "target": targets, "updatedAt": 2},
+    ]
+    found = seen(systems, expecting(stale_variables=recorded))["production was built after its variables were set"]
+    assert found.outcome is outcome, found.evidence
+    assert (key in found.evidence) is (outcome in (FAIL, UNKNOWN)) and "OLDER" not in found.evidence

@@ -13,6 +13,7 @@ from toolkit.checks import Outcome, run_checks
 from toolkit.clock import iso, utc_now, wait_until
 from toolkit.playbook import Verification
 from toolkit.verify import background
+from toolkit.verify.actions import action_checks
 from toolkit.verify.background import background_checks
 from toolkit.verify.expectation import Expectation
 from toolkit.verify.functional import functional_checks
@@ -97,8 +98,8 @@ def test_what_the_playbook_does_not_configure_is_not_checked(systems: Systems) -
     )
     other = Systems(bare, systems.target, systems.database, systems.platform, systems.service)
     names = [check.name for check in service_checks(other, expecting())]
-    assert len(names) == 1 + 2 * len(bare.endpoints.health_checks)
-    assert functional_checks(other, SteadyWindow(other, 0.1)) == []
+    assert len(names) == 2 * len(bare.endpoints.health_checks)
+    assert functional_checks(other, SteadyWindow(other, 0.1)) == action_checks(other) == []
     assert [check.name for check in background_checks(other)] == [
         "sessions are few enough and none is blocked",
         "the scheduler is healthy",
