@@ -33,7 +33,7 @@ test-again: $(STAMP) ## after `make test` failed: the quick tests, and of the ot
 test-quick: $(STAMP) ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit
 
-test-clients: $(STAMP) ## drive the platform's stand-in with the official Vercel CLI (needs Node.js)
+test-clients: $(STAMP) ## hold the official Vercel CLI, the real pg-boss and a real browser to it (needs Node.js)
 	@$(BIN)/python -m pytest -m clients tests/clients
 
 lab: $(STAMP) ## open JupyterLab on the notebooks

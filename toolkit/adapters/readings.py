@@ -182,27 +182,29 @@ def queue_state(conn: Connection, schema: str) -> QueueState | None:
     job = f"{schema}.job"
     if not exists(conn, job) or not exists(conn, f"{schema}.version"):
         return None
-    seconds = conn.execute(
-        """
-        SELECT EXISTS (
-            SELECT FROM information_schema.columns
-            WHERE table_schema = %(schema)s AND table_name = 'job' AND column_name = 'expire_seconds'
-        )
-        """,
-        {"schema": schema},
-    ).fetchone()
-    expiry = sql.SQL("make_interval(secs => expire_seconds)" if seconds == (True,) else "expire_in")
+    columns = _columns(conn, job)
+    expiry = sql.SQL("make_interval(secs => expire_seconds)" if "expire_seconds" in columns else "expire_in")
+    could_run = sql.SQL("state IN ('created', 'retry') AND start_after <= now()")
+    if "blocked" in columns:  # a step of a flow, until those before it are done
+        could_run = sql.SQL("state IN ('created', 'retry') AND start_after <= now() AND NOT blocked")
     query = sql.SQL(
         """
         SELECT (SELECT max(version) FROM {version}),
                count(*) FILTER (WHERE state = 'failed'),
-               count(*) FILTER (WHERE state IN ('created', 'retry') AND start_after <= now()),
+               count(*) FILTER (WHERE {could_run}),
                count(*) FILTER (WHERE state = 'active' AND started_on + {expiry} < now()),
-               extract(epoch FROM now() - min(start_after) FILTER (
-                   WHERE state IN ('created', 'retry') AND start_after <= now()))::float8
+               extract(epoch FROM now() - min(start_after) FILTER (WHERE {could_run}))::float8
         FROM {job}
         """
-    ).format(version=relation(f"{schema}.version"), job=relation(job), expiry=expiry)
+    ).format(version=relation(f"{schema}.version"), job=relation(job), expiry=expiry, could_run=could_run)
     row = conn.execute(query).fetchone()
     assert row is not None
     return QueueState(*row)
+
+
+def _columns(conn: Connection, table: str) -> set[str]:
+    rows = conn.execute(
+        "SELECT attname::text FROM pg_attribute WHERE attrelid = %(table)s::text::regclass AND attnum > 0",
+        {"table": relation(table).as_string(conn)},
+    ).fetchall()
+    return {str(name) for (name,) in rows}
