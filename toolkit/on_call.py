@@ -155,7 +155,7 @@ def take_role(incident: Incident, role: Role, who: str, *, actor: str) -> str | 
     _require_open(incident, entries)
     before = roles_in(entries).get(role)
     if before != who:
-        incident.record(ROLE_TAKEN, {"role": role, "who": who, "before": before}, actor=actor)
+        incident.record(ROLE_TAKEN, {"role": role, "who": who, "who_before": before}, actor=actor)
     return before
 
 

@@ -144,7 +144,7 @@ def test_a_role_has_one_holder_and_who_had_it_before_is_kept(tmp_path: Path) -> 
     take_role(incident, Role.SCRIBE, "Product Owner", actor="responder")
     entries = incident.journal.entries()
     assert roles_in(entries) == {Role.LEAD: "CTO", Role.SCRIBE: "Product Owner"}
-    assert [e.data["before"] for e in entries if e.kind == "role.taken"] == [None, "DevOps Lead", None]
+    assert [e.data["who_before"] for e in entries if e.kind == "role.taken"] == [None, "DevOps Lead", None]
     with pytest.raises(UsageError, match="Nobody was named as incident lead"):
         take_role(incident, Role.LEAD, " ", actor="responder")
 

@@ -14,7 +14,7 @@ _MASKS = (
     (re.compile(r"\)=\([^)]*\)"), ")=(…)"),  # Key (column)=(value), as PostgreSQL quotes rows
     (re.compile(r"Failing row contains .*", re.IGNORECASE | re.DOTALL), "Failing row contains …"),
 )
-UNTOLD_FIELDS = {"payload", "body", "user", "user_id", "email", "by", "operator", "examples"}
+UNTOLD_FIELDS = {"payload", "body", "user", "user_id", "email", "by", "operator", "examples", "who", "who_before"}
 
 
 def discreet(text: str) -> str:

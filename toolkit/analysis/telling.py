@@ -113,8 +113,9 @@ def _overdue(data: Data) -> str:
 
 
 def _role_taken(data: Data) -> str:
-    before = text(data, "before")
-    return f"{text(data, 'who') or '?'} became {text(data, 'role') or '?'}" + (f", after {before}" if before else "")
+    """Without a name, which may stand where a role should."""
+    taken = {"lead": "incident lead"}.get(name := text(data, "role") or "?", name)
+    return f"the role of {taken} was {'handed over' if text(data, 'before') else 'taken'}"
 
 
 def _assessed(data: Data) -> str:

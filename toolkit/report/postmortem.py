@@ -22,6 +22,7 @@ from toolkit.report.canvas import Picture
 from toolkit.report.checklist_statements import ChecklistStatements
 from toolkit.report.citations import Citations, markdown
 from toolkit.report.communication_statements import CommunicationStatements
+from toolkit.report.on_call_statements import OnCallStatements
 from toolkit.report.page import render_page
 from toolkit.report.rehearsal_statements import RehearsalStatements
 from toolkit.report.response_statements import ResponseStatements
@@ -73,6 +74,7 @@ def render_markdown(analysis: Analysis, pictures: tuple[Picture, Picture], *, pa
         lists=ChecklistStatements(analysis, citations),
         tried=RehearsalStatements(analysis, citations),
         told=CommunicationStatements(analysis, citations),
+        had=OnCallStatements(analysis, citations),
         overview=overview,
         lanes=lanes,
         page=page,
