@@ -48,11 +48,15 @@ def judge(holds: bool, evidence: str) -> Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """`look` looks and judges. Whatever it raises makes the outcome unknown: it could not look."""
+    """`look` looks and judges. Whatever it raises makes the outcome unknown: it could not look.
+
+    Where an `optional` one is unknown, that is told, and stands in the way of nothing.
+    """
 
     name: str
     area: str
     look: Callable[[], Finding]
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,12 @@ class CheckResult:
     evidence: str
     at: datetime
     seconds: float
+    optional: bool = False
+
+    @property
+    def stands_in_the_way(self) -> bool:
+        """Whether it keeps a set of checks from passing."""
+        return self.outcome is Outcome.FAIL or (self.outcome is Outcome.UNKNOWN and not self.optional)
 
 
 def run_check(check: Check) -> CheckResult:
@@ -72,9 +82,8 @@ def run_check(check: Check) -> CheckResult:
         finding = check.look()
     except Exception as error:  # unknown, whatever stood in the way
         finding = unknown(f"{COULD_NOT_LOOK}: {type(error).__name__}: {error}")
-    return CheckResult(
-        check.name, check.area, finding.outcome, redact(finding.evidence), at, round(time.monotonic() - began, 4)
-    )
+    seconds, evidence = round(time.monotonic() - began, 4), redact(finding.evidence)
+    return CheckResult(check.name, check.area, finding.outcome, evidence, at, seconds, check.optional)
 
 
 def run_checks(checks: Iterable[Check]) -> list[CheckResult]:
@@ -83,8 +92,11 @@ def run_checks(checks: Iterable[Check]) -> list[CheckResult]:
 
 
 def overall(results: Sequence[CheckResult]) -> Outcome:
-    """Fail if one failed; otherwise unknown if one is unknown or if there is none; otherwise pass."""
-    outcomes = {result.outcome for result in results}
+    """Fail if one failed; otherwise unknown if one is unknown or if there is none; otherwise pass.
+
+    An optional one that is unknown does not count.
+    """
+    outcomes = {result.outcome for result in results if result.stands_in_the_way or result.outcome is Outcome.PASS}
     if Outcome.FAIL in outcomes:
         return Outcome.FAIL
     return Outcome.PASS if outcomes == {Outcome.PASS} else Outcome.UNKNOWN

@@ -4,6 +4,7 @@ import gc
 import hashlib
 import hmac
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -277,6 +278,34 @@ def test_timings_are_taken_over_fresh_connections(client: ServiceClient, server:
         assert 0 < timing.connect_ms <= timing.first_byte_ms <= timing.total_ms
         assert (timing.status_code, timing.error) == (200, None)
         assert (timing.name_lookup_ms, timing.tls_ms) == (None, None)
+
+
+def test_the_name_is_looked_up_and_its_time_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second address is tried where the first takes no connection; the server is asked by the name."""
+    port = server.server_port
+    asked: list[tuple[object, ...]] = []
+
+    def found(host: str, *more: object, **options: object) -> list[tuple[object, ...]]:
+        asked.append((host, *more))
+        addresses = ("127.0.0.9", "127.0.0.1") if host == "service.internal" else (host,)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    with ServiceClient(config(f"http://service.internal:{port}")) as client:
+        (timing,) = client.timings("/api/health", 1)
+    assert asked[0] == ("service.internal", port) and (timing.status_code, timing.error) == (200, None)
+    assert timing.name_lookup_ms is not None and timing.connect_ms is not None
+    assert 0 < timing.name_lookup_ms <= timing.connect_ms
+
+
+def test_a_name_that_is_nobodys_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    with ServiceClient(config("http://nobody.internal")) as client:
+        (timing,) = client.timings("/", 1)
+    assert (timing.error, timing.name_lookup_ms) == ("ConnectError", None)
 
 
 def test_a_timing_of_nothing_says_how_far_it_came() -> None:

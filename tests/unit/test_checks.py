@@ -24,6 +24,23 @@ def test_outcomes_add_up(names: tuple[str, ...], outcome: Outcome) -> None:
     assert overall(results(*names)) is outcome
 
 
+@pytest.mark.parametrize(
+    ("outcome", "beside", "together"),
+    [
+        ("unknown", ("pass",), Outcome.PASS),
+        ("unknown", (), Outcome.UNKNOWN),
+        ("unknown", ("unknown",), Outcome.UNKNOWN),
+        ("fail", ("pass",), Outcome.FAIL),
+    ],
+)
+def test_an_optional_check_stands_in_the_way_only_where_it_fails(
+    outcome: str, beside: tuple[str, ...], together: Outcome
+) -> None:
+    optional = run_check(Check("extra", "area", LOOKS[outcome], optional=True))
+    assert overall([optional, *results(*beside)]) is together
+    assert tally([optional])[outcome] == 1, "and is told all the same"
+
+
 def test_a_check_that_cannot_look_is_unknown_and_says_why() -> None:
     def look():
         raise ConnectionError("line cut")

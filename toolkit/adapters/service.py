@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from types import TracebackType
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -200,9 +201,11 @@ class ServiceClient:
         """GET a path `samples` times, each over a connection of its own. Never raises for an outage."""
         if self.config.base_url is None:
             return []
+        limit_bytes, limit_s = BODY_LIMIT_BYTES, self.config.timeout_s
         with self._connect(httpx.Limits(max_keepalive_connections=0)) as client:
+            looks_up = self._transport is None and not (client.trust_env and getproxies())
             return [
-                Stopwatch().time(client, path, limit_bytes=BODY_LIMIT_BYTES, limit_s=self.config.timeout_s)
+                Stopwatch().time(client, path, limit_bytes=limit_bytes, limit_s=limit_s, looks_up=looks_up)
                 for _ in range(samples)
             ]
 

@@ -19,6 +19,7 @@ from toolkit.playbook.people import (
 )
 from toolkit.playbook.section import Severity
 from toolkit.playbook.service import (
+    BrowserLook,
     Database,
     Endpoints,
     Figure,
@@ -32,6 +33,7 @@ from toolkit.playbook.service import (
 from toolkit.playbook.targets import ChannelAccess, ChannelNames, Monitoring, PlatformIds, Target, TargetNames
 
 __all__ = [
+    "BrowserLook",
     "ChannelAccess",
     "ChannelNames",
     "Channels",

@@ -145,6 +145,16 @@ class Notifications(Section):
     by: str | None = None
 
 
+class BrowserLook(Section):
+    """A page to be seen in a real browser, and words that a person must find on it. Without `required` a machine that
+    has no browser says so, and that stands in the way of nothing."""
+
+    path: Annotated[str, Field(pattern=r"^/")]
+    shows: tuple[str, ...] = ()
+    required: bool = False
+    within_s: Annotated[float, Field(gt=0)] = 15
+
+
 class Verification(Section):
     """What another service may lack is left out, and then not checked. `traces`: tables in which a synthetic event
     leaves rows beside its own, by the column that names its membership."""
@@ -154,6 +164,7 @@ class Verification(Section):
     figures: tuple[Figure, ...] = ()
     actions: tuple[ManualAction, ...] = ()
     notifications: Notifications | None = None
+    browser: tuple[BrowserLook, ...] = ()
 
     @model_validator(mode="after")
     def _known_names(self) -> Self:

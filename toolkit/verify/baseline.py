@@ -20,7 +20,7 @@ from toolkit.verify.expectation import Baseline, EventSlice, QuietRows, SteadySt
 from toolkit.verify.fingerprints import columns_of, fingerprint, pin, row_hash, schema_signature
 from toolkit.verify.hosting import stale_at_the_stable_point
 from toolkit.verify.lasting import lasting_rows
-from toolkit.verify.service import median_ms, response_times
+from toolkit.verify.service import broken_down, median_ms, response_times
 from toolkit.verify.steady import SteadyWindow
 
 SETTLED_AFTER = timedelta(seconds=10)  # a transaction that began before then has committed
@@ -41,16 +41,14 @@ def measure_baseline(systems: Systems, window_s: float) -> dict[str, Any]:
 
 def baseline_from(systems: Systems, window: SteadyWindow) -> dict[str, Any]:
     """The same with a window that was opened before; waits for its end."""
-    latencies = {
-        path: ms
-        for path in systems.playbook.endpoints.health_checks
-        if (ms := median_ms(response_times(systems, path))) is not None
-    }
+    timings = {path: response_times(systems, path) for path in systems.playbook.endpoints.health_checks}
+    latencies = {path: ms for path, taken in timings.items() if (ms := median_ms(taken)) is not None}
     live = systems.platform.production(systems.production_host)
     found = database_baseline(systems)
     measured = {
         "deployment": live.id,
         "latencies": latencies,
+        "latency_parts": {path: broken_down(timings[path]) for path in latencies},
         "steady_state": _steady(window.traffic()),
         "stale_variables": stale_at_the_stable_point(systems, live),
     }

@@ -8,6 +8,7 @@ from toolkit.adapters.systems import Systems
 from toolkit.checks import Check
 from toolkit.verify.actions import action_checks
 from toolkit.verify.background import background_checks
+from toolkit.verify.browser import browser_checks
 from toolkit.verify.database import database_checks
 from toolkit.verify.expectation import Expectation
 from toolkit.verify.functional import functional_checks
@@ -42,6 +43,7 @@ def verification(systems: Systems, *, expectation: Expectation, window: SteadyWi
         *service_checks(systems, expectation),
         connection,
         *(behind(answers, check) for check in of_the_database),
+        *browser_checks(systems),
         *steady_checks(systems, expectation, window),
     ]
     return [window.during(check) for check in checks]

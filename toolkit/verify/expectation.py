@@ -75,6 +75,7 @@ class Baseline(_Part):
     server: Mapping[str, str | None] = {}
     steady_state: SteadyState | None = None
     latencies: Mapping[str, float] = {}
+    latency_parts: Mapping[str, Mapping[str, float]] = {}
     signature: Mapping[str, Any] | None = None
     rows: Mapping[str, int] = {}
     events: EventSlice | None = None

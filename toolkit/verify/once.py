@@ -5,6 +5,7 @@ Without this, a database that hangs would be waited for by every check that need
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from toolkit.checks import Check, Finding
@@ -42,4 +43,4 @@ def behind(gate: Once[T], check: Check) -> Check:
         gate.seen()
         return check.look()
 
-    return Check(check.name, check.area, look)
+    return replace(check, look=look)

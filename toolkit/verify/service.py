@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from toolkit.adapters.postgres import sql
 from toolkit.adapters.readings import relation
@@ -24,6 +24,7 @@ from toolkit.verify.steady import allowed_ms
 AREA = "service"
 TIMING_SAMPLES = 5
 FIGURE_SLACK = 2
+PARTS = {"DNS": "name_lookup_ms", "connect": "connect_ms", "TLS": "tls_ms", "first byte": "first_byte_ms"}
 
 
 def service_checks(systems: Systems, expectation: Expectation) -> list[Check]:
@@ -101,23 +102,30 @@ def _timing(systems: Systems, path: str, expectation: Expectation) -> Callable[[
         now, before = median_ms(timings), expectation.baseline.latencies.get(path)
         if now is None:
             return failed(f"{next(timing.error for timing in timings if timing.error)} in {len(timings)} requests")
-        evidence = f"median of {len(timings)}: {now:.0f} ms{_broken_down(timings)}"
+        parts = expectation.baseline.latency_parts.get(path, {})
+        evidence = f"median of {len(timings)}: {now:.0f} ms{_told_parts(broken_down(timings))}"
         if before is None:
             return unknown(f"{evidence}; no latency was recorded to compare with")
         allowed = allowed_ms(before, systems.thresholds)
-        return judge(now <= allowed, f"{evidence}; before: {before:.0f} ms; allowed: {allowed:.0f} ms")
+        evidence += f"; before: {before:.0f} ms{_told_parts(parts)}; allowed: {allowed:.0f} ms"
+        return judge(now <= allowed, evidence)
 
     return look
 
 
-def _broken_down(timings: list[Timing]) -> str:
-    """`(connect 1, TLS 20, first byte 28)`, as far as the parts are known; medians, each since the start."""
-    parts = []
-    for word, name in (("connect", "connect_ms"), ("TLS", "tls_ms"), ("first byte", "first_byte_ms")):
+def broken_down(timings: list[Timing]) -> dict[str, float]:
+    """`curl -w`'s parts, as far as they are known, in milliseconds: medians, each since the request's start."""
+    parts = {}
+    for word, name in PARTS.items():
         known = [value for timing in timings if (value := getattr(timing, name)) is not None]
         if known:
-            parts.append(f"{word} {statistics.median(known):.0f}")
-    return f" ({', '.join(parts)})" if parts else ""
+            parts[word] = round(statistics.median(known), 2)
+    return parts
+
+
+def _told_parts(parts: Mapping[str, float]) -> str:
+    """`(DNS 1, connect 2, TLS 20, first byte 28)`; '' where nothing is known."""
+    return f" ({', '.join(f'{word} {ms:.0f}' for word, ms in parts.items())})" if parts else ""
 
 
 def _page(systems: Systems, path: str) -> Finding:

@@ -6,6 +6,7 @@ Read from the platform's runtime logs, so that it works for any service there; n
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from toolkit.adapters.systems import Systems
 from toolkit.adapters.traffic import LoggedRequest, Reader, Traffic, summarise
@@ -70,7 +71,7 @@ class SteadyWindow:
             self.begin()
             return check.look()
 
-        return Check(check.name, check.area, look)
+        return replace(check, look=look)
 
     def _measure(self) -> None:
         try:

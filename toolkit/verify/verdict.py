@@ -67,7 +67,7 @@ class Verification:
         UnverifiedError otherwise, naming what did not pass; the incident stays as it is.
         """
         if self.outcome is not Outcome.PASS:
-            wrong = [result for result in self.results if result.outcome is not Outcome.PASS]
+            wrong = [result for result in self.results if result.stands_in_the_way]
             named = "; ".join(f"{each.name}: {each.outcome}, {each.evidence}" for each in wrong[:3])
             more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
             raise UnverifiedError(
