@@ -39,14 +39,14 @@ test-clients: $(STAMP) ## hold the official Vercel CLI, the real pg-boss and a r
 lab: $(STAMP) ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_OPTIONS)
 
-soak: $(STAMP) ## every scenario, and every cell of the crash matrix as a table: half an hour
+soak: $(STAMP) ## every scenario, an hour of steady traffic, every cell of the crash matrix as a table: two hours
 	@$(BIN)/python -m pytest -m soak tests
 	@$(BIN)/python tests/drills/crash_matrix.py
 
 mutations: $(STAMP) ## what verification finds of all that can go wrong, as a table: three minutes
 	@$(BIN)/python tests/integration/verify/mutation_table.py
 
-bench: $(STAMP) ## time drills, backups, restores and migrations, each beside what it is compared with
+bench: $(STAMP) ## time the detector, drills, backups, restores and migrations, each beside what it is compared with
 	@$(BIN)/python -m pytest tests/benchmarks/bench_*.py -q -s -p no:cacheprovider -o addopts= --timeout=1800
 
 example: $(STAMP) ## write reports/example anew from a drill (a picture too, where chromium is there)

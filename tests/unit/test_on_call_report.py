@@ -37,7 +37,7 @@ def test_a_drills_severities_clock_and_calls_are_told_with_its_scale(pen: Pen, t
     assert "| P1 | the monitor | Error rate " in said
     assert "| P0 | the responder | Amounts are wrong |" in said
     assert "Time was scaled: a minute of the playbook took 1.0 s here [" in said
-    assert "Acknowledged by the DevOps Lead after 20.0 s; P1 wants it within 15.0 s, 5.0 s late [" in said
+    assert "Acknowledged by the DevOps Lead 20.0 s after the opening; P1 wants it within 15.0 s, 5.0 s late [" in said
     assert "At once: to be called were DevOps Lead [" in said
     assert "Nobody had answered after 15 min (15.0 s here): to be called were CTO and VP Engineering; the" in said
     assert "no number of CTO [" in said

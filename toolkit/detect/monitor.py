@@ -21,6 +21,8 @@ from types import FrameType
 from toolkit.adapters.systems import Systems, connect
 from toolkit.clock import utc_now
 from toolkit.communicate.cadence import Clock
+from toolkit.communicate.drafting import draft_message
+from toolkit.communicate.outbox import drafts
 from toolkit.communicate.reminding import Reminder
 from toolkit.detect.hysteresis import Change, Hysteresis
 from toolkit.detect.logbook import Logbook
@@ -32,7 +34,7 @@ from toolkit.detect.signals import read_signals
 from toolkit.errors import JournalError, ToolkitError
 from toolkit.incident import OPENED, SEVERITY_CHANGED, Incident, State, severity_in, state_in
 from toolkit.lifeline import tie
-from toolkit.on_call import mark_due
+from toolkit.on_call import mark_due, to_call
 from toolkit.playbook import load_playbook
 
 OBSERVED_EVERY_S = 2.0
@@ -146,8 +148,18 @@ class Monitor:
         """Journal that somebody should have answered, who is to be called now, which update is due. JournalError."""
         incident, book = self.log.incident, self.systems.playbook
         if incident is not None and self.log.state is not None:
-            mark_due(book, incident, self.log.entries(), utc_now(), actor=self.actor)
+            if mark_due(book, incident, self.log.entries(), utc_now(), actor=self.actor):
+                self._draft_for_who_is_called(incident)
             Reminder(book, incident, self.actor, self._clock).look()
+
+    def _draft_for_who_is_called(self, incident: Incident) -> None:
+        """When the first who were called have not answered, the declaration is there to be sent by whoever comes next.
+
+        It is never sent from here. Raises JournalError.
+        """
+        book, entries = self.systems.playbook, self.log.entries()
+        if len(to_call(book, entries, utc_now())) > 1 and not drafts(entries):
+            draft_message(book, incident, actor=self.actor)
 
     def _observed(self, seen: Observation) -> dict[str, object]:
         traffic, database = seen.traffic, seen.database

@@ -76,12 +76,13 @@ class OnCallStatements:
         if clock is None or answer is None or clock.answered is None:
             return f"Nobody had answered when the evidence ends {self._cite(cite(opened))}."
         due = clock.due
-        took = words.duration((clock.answered - due.since).total_seconds())
+        took = words.duration((clock.answered - opened.at).total_seconds())
+        since = f" (from {words.clock(due.since)} on)" if due.since > opened.at else ""
         within = f"within {words.duration(due.limit_s)}" if due.limit_s else "at once"
         late = clock.late_by(clock.answered)
         verdict = f", {words.duration(late.total_seconds())} late" if late else ", in time" if due.limit_s else ""
-        done = f"{answer.kind.removeprefix('incident.').capitalize()} by {self._who(answer)} after {took}"
-        return f"{done}; {due.severity} wants it {within}{verdict} {self._cite((cite(opened), cite(answer)))}."
+        done = f"{answer.kind.removeprefix('incident.').capitalize()} by {self._who(answer)} {took} after the opening"
+        return f"{done}; {due.severity}{since} wants it {within}{verdict} {self._cite((cite(opened), cite(answer)))}."
 
     def _escalated(self, entry: Entry) -> str:
         minutes, minute_s = fields.number(entry.data, "after_minutes"), fields.number(entry.data, "minute_s")

@@ -109,6 +109,22 @@ def test_nobody_is_called_any_more_once_somebody_has_it(following: Watched, stub
     assert [e.data["level"] for e in incident.journal.entries() if e.kind == "escalation.due"] == [1]
 
 
+def test_when_the_first_have_not_answered_the_declaration_is_drafted_once(
+    stub: StubTarget, database: ServiceDatabase, tmp_path: Path
+) -> None:
+    log = Logbook.following(tmp_path / "incidents", "svc")
+    watched = Watched(stub, database, tmp_path / "unused", log, minute_s=0.1, silence_minutes=9000)
+    try:
+        stub.answers["/api/health/webhooks"] = SICK  # P1: the second level after 15 minutes, the third after 30
+        watched.until(lambda: any(e.data.get("level") == 3 for e in log.entries()), "all to be called")
+        kinds = [entry.kind for entry in log.entries()]
+        calls = [number for number, kind in enumerate(kinds) if kind == "escalation.due"]
+        assert kinds.count("update.drafted") == 1 and calls[1] < kinds.index("update.drafted") < calls[2]
+        assert "response.overdue" in kinds and "update.sent" not in kinds
+    finally:
+        watched.end()
+
+
 def test_a_look_says_what_is_breached_and_what_was_not_seen(stub: StubTarget, database: ServiceDatabase) -> None:
     stub.answers["/api/health/webhooks"] = SICK
     seen = look_once(stub.systems(PLAYBOOK, database, **FAST), 2)
