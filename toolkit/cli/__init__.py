@@ -36,6 +36,7 @@ from toolkit.cli import (
     sandbox,
     status,
     update,
+    verify,
 )
 from toolkit.cli.options import told_error
 from toolkit.errors import ToolkitError
@@ -65,6 +66,7 @@ app.command(name="status", epilog=status.EXAMPLES)(status.status)
 app.command(name="diagnose", epilog=diagnose.EXAMPLES)(diagnose.diagnose)
 app.command(name="logs", epilog=diagnose.LOGS_EXAMPLES)(diagnose.logs)
 app.command(name="assess", epilog=assess.EXAMPLES)(assess.assess)
+app.command(name="verify", epilog=verify.EXAMPLES)(verify.verify)
 app.command(name="decide", epilog=assess.DECIDE_EXAMPLES)(assess.decide)
 app.command(name="declare", epilog=declare.EXAMPLES)(declare.declare)
 app.command(name="monitor", epilog=monitor.EXAMPLES)(monitor.monitor)

@@ -2,9 +2,11 @@
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -126,3 +128,27 @@ def test_the_plan_that_was_carried_out_says_what_to_expect(
     assert expected.signature is None, "there is no signature of version 7"
     without = replace(expected, migration_version=8)
     assert without.signature is not None
+
+
+def test_the_command_verifies_and_records(
+    live: Systems, baseline: Baseline, sandbox: Sandbox, incident: Incident, toolkit_command: list[str]
+) -> None:
+    incident.record("backup.made", {"tables": dict(baseline.rows)}, actor="test")
+    environment = dict(os.environ) | sandbox.state.environment()
+    words = ["verify", "--target", "sandbox", "--incident", str(incident.folder), "--json"]
+
+    def verified(exits: int) -> dict[str, Any]:
+        done = subprocess.run([*toolkit_command, *words], env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == exits, done.stderr
+        return json.loads(done.stdout)
+
+    with psycopg.connect(sandbox.state.admin_url) as conn:
+        conn.execute("ALTER TABLE events DISABLE ROW LEVEL SECURITY")
+    try:
+        told = verified(exits=3)
+    finally:
+        with psycopg.connect(sandbox.state.admin_url) as conn:
+            conn.execute("ALTER TABLE events ENABLE ROW LEVEL SECURITY")
+    assert told["outcome"] == "fail" and "enabled became disabled" in told["error"] and incident.state is State.OPEN
+    told = verified(exits=0)
+    assert told["tally"]["pass"] == len(told["checks"]) and incident.state is State.RESOLVED
