@@ -13,11 +13,15 @@ from urllib.parse import quote
 import nbformat
 import pandas as pd
 import psutil
+import psycopg
 import pytest
 
 from toolkit.clock import wait_until
 from toolkit.incident import Incident, State
 from toolkit.journal import Head, Journal, inspect
+from toolkit.lifeline import Lifeline
+from toolkit.places import make_passable, runtime_home
+from toolkit.server import PostgresServer
 
 LEFT_BEHIND = (
     "journal.jsonl",
@@ -198,3 +202,35 @@ def test_a_drill_whose_database_is_gone_claims_nothing_and_still_reports(toolkit
     score = json.loads(printed)
     assert score["stopped_by"] and score["lost"] is None and score["acknowledged"] is None
     assert (folder / "postmortem.md").exists()
+
+
+@pytest.fixture
+def somebodys_server() -> Iterator[PostgresServer]:
+    home, line = runtime_home() / f"somebodys-drill-{os.getpid()}", Lifeline.create()
+    make_passable(home)
+    server = PostgresServer.create(home, line)
+    yield server
+    server.stop(immediately=True)
+    shutil.rmtree(home)
+
+
+def holdings(server: PostgresServer) -> set[str]:
+    with psycopg.connect(server.url()) as conn:
+        names = "SELECT rolname FROM pg_roles UNION SELECT datname FROM pg_database"
+        return {name for (name,) in conn.execute(names).fetchall()}
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)  # alone, it runs a drill to compare with as well
+def test_on_a_server_that_was_given_it_scores_the_same_and_leaves_nothing_there(
+    drill, run_scenario, somebodys_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = holdings(somebodys_server)
+    monkeypatch.setenv("SPARE_DATABASE_URL", somebodys_server.url())
+    other = run_scenario("breaking-migration", tmp_path / "given", 1, "--database-url-env", "SPARE_DATABASE_URL")
+    check_passed(other)
+    assert other.score["checks"] == drill.score["checks"] and other.score.keys() == drill.score.keys()
+    assert other.score["severity"] == drill.score["severity"]
+    assert holdings(somebodys_server) == before
+    password = somebodys_server.superuser_password
+    assert not [str(path) for path, content in contents(other.folder) if holds_any(content, [password])]
