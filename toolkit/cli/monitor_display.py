@@ -116,8 +116,10 @@ def _headline(monitor: "Monitor") -> str:
 
 
 def _count(monitor: "Monitor") -> str:
+    from toolkit.analysis import words
+
     raised = len(monitor.hysteresis.raised)
-    return f"{raised} signals raised" if raised else "nothing raised"
+    return f"{words.plural(raised, 'signal')} raised" if raised else "nothing raised"
 
 
 def _to_call(monitor: "Monitor") -> list[str]:
