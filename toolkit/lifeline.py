@@ -4,12 +4,13 @@ A lifeline is a pipe. The parent alone holds the writing end and never writes; e
 waits on it. When the parent is gone, by exit, Ctrl-C or `kill -9`, the kernel closes the pipe and each child ends
 itself. This works on Linux and macOS alike, needs no polling, and reaches grandchildren through the same pipe.
 
-A program that knows nothing of this (PostgreSQL) is started through `python -m toolkit.lifeline [--user NAME] SIGNAL
-PROGRAM …`, which waits beside it and passes the end on as that signal.
+A program that knows nothing of this (PostgreSQL) is started through `python -m toolkit.lifeline [--user NAME]
+[--remove FOLDER] SIGNAL PROGRAM …`, which waits beside it and passes the end on as that signal.
 """
 
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,13 +95,15 @@ def _wait_for_close(reading: int) -> None:
 
 
 def main() -> None:
-    """`python -m toolkit.lifeline [--user NAME] SIGNAL PROGRAM …`: run a program, send it SIGNAL when the line closes.
+    """`python -m toolkit.lifeline [--user NAME] [--remove FOLDER] SIGNAL PROGRAM …`: run a program, send it SIGNAL when
+    the line closes, and then remove FOLDER: whoever would have done it is dead.
 
     Signals to this process are passed on, and its exit code is the program's.
     """
-    argv, user = sys.argv[1:], None
-    if argv[0] == "--user":
-        user, argv = argv[1], argv[2:]
+    argv, options = sys.argv[1:], {"--user": "", "--remove": ""}
+    while argv[0] in options:
+        options[argv[0]], argv = argv[1], argv[2:]
+    user, closed = options["--user"] or None, threading.Event()
     ending = signal.Signals[argv[0]]
     group = None if user is None else pwd.getpwnam(user).pw_gid
     groups = None if group is None else [group]
@@ -110,10 +113,14 @@ def main() -> None:
 
     def end() -> None:
         _wait_for_close(int(os.environ[VARIABLE]))
+        closed.set()
         child.send_signal(ending)
 
     threading.Thread(target=end, daemon=True).start()
-    sys.exit(child.wait())
+    code = child.wait()
+    if options["--remove"] and closed.is_set():
+        shutil.rmtree(options["--remove"], ignore_errors=True)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

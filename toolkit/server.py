@@ -125,6 +125,7 @@ class PostgresServer:
     def __init__(self, home: Path, binaries: Binaries, lifeline: Lifeline, port: int, superuser_password: str) -> None:
         self.home, self.binaries, self.lifeline = home, binaries, lifeline
         self.port, self.superuser_password = port, superuser_password
+        self.temporary = False
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -147,13 +148,22 @@ class PostgresServer:
 
     @classmethod
     def on_copy(
-        cls, home: Path, lifeline: Lifeline, template: Path, superuser_password: str, binaries: Binaries
+        cls,
+        home: Path,
+        lifeline: Lifeline,
+        template: Path,
+        superuser_password: str,
+        binaries: Binaries,
+        *,
+        temporary: bool = False,
     ) -> Self:
         """Start a server on a copy of the data folder `template`, which no server may be running on.
 
-        `home` is there and empty. The password is the one that the template was made with. Raises as `create`.
+        `home` is there and empty; it goes with this process where it is `temporary`, however that ends. The password is
+        the one that the template was made with. Raises as `create`.
         """
         server = cls(home, binaries, lifeline, 0, superuser_password)
+        server.temporary = temporary
         shutil.copytree(template, server.data)
         for folder, _, files in os.walk(server.data):
             server._give_away(Path(folder))
@@ -259,7 +269,8 @@ class PostgresServer:
 
     def _spawn(self) -> None:
         user = ["--user", self.binaries.run_as] if self.binaries.run_as else []
-        argv: list[str | Path] = [sys.executable, "-m", "toolkit.lifeline", *user]
+        remove = ["--remove", str(self.home)] if self.temporary else []
+        argv: list[str | Path] = [sys.executable, "-m", "toolkit.lifeline", *user, *remove]
         argv += ["SIGQUIT", self.binaries.program("postgres")]
         argv += ["-D", self.data, "-p", str(self.port)]
         with self.log.open("ab") as log:

@@ -261,13 +261,13 @@ def _programs(wanted: int | None) -> tuple[Binaries, int]:
 def _start(home: Path, lifeline: Lifeline, binaries: Binaries) -> PostgresServer:
     template, password = _template(binaries)
     try:
-        server = PostgresServer.on_copy(home, lifeline, template, password, binaries)
+        server = PostgresServer.on_copy(home, lifeline, template, password, binaries, temporary=True)
     except (DatabaseError, OSError):  # somebody cleared a part of it away
         with _locked():
             shutil.rmtree(template.parent, ignore_errors=True)
         shutil.rmtree(home / "pgdata", ignore_errors=True)
         template, password = _template(binaries)
-        server = PostgresServer.on_copy(home, lifeline, template, password, binaries)
+        server = PostgresServer.on_copy(home, lifeline, template, password, binaries, temporary=True)
     _change_password(server)
     return server
 

@@ -92,7 +92,7 @@ class TestLiving:
             assert other.server.port != scratch.server.port and other.server.home != scratch.server.home
         assert rows(scratch.database("same"), "SELECT 1") == [(1,)]
 
-    def test_what_a_killed_process_leaves_is_cleared_by_the_next(self, own_home: Path) -> None:
+    def test_a_killed_process_takes_its_folder_along(self, own_home: Path) -> None:
         code = (
             "import sys, time\nfrom toolkit.rollback.scratch import scratch_server\n"
             "with scratch_server() as s:\n print(s.server.postmaster_pid(), flush=True); time.sleep(60)"
@@ -102,14 +102,18 @@ class TestLiving:
         pid = int(process.stdout.readline())
         with scratch_server():  # the living keeps its own
             assert len(folders(own_home)) == 2
-        left = folders(own_home)
-        assert len(left) == 1
+        assert len(folders(own_home)) == 1
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        wait_until(lambda: not (left[0] / "pgdata" / "postmaster.pid").exists(), within=10, what="the server to end")
+        wait_until(lambda: not folders(own_home), within=10, what="the folder to be removed")
         assert not _runs(pid)
+
+    def test_what_one_leaves_that_died_before_its_server_ran_is_cleared_by_the_next(self, own_home: Path) -> None:
+        left = own_home / "scratch-half"
+        (left / "pgdata").mkdir(parents=True)
+        (left / "owner").touch()
         with scratch_server():
-            assert left[0] not in folders(own_home)
+            assert left not in folders(own_home)
 
     def test_a_template_of_which_a_part_is_missing_is_made_again(self, own_home: Path) -> None:
         with scratch_server():
