@@ -59,6 +59,7 @@ def test_a_placeholder_is_found_in_every_text_and_at_its_line(file: Path, number
         ("error_rate = 0.10", "error_rate = 10", "thresholds.error_rate", Fault.WRONG, "error_rate = 10"),
         ("error_rate = 0.10", "eror_rate = 0.1", "thresholds.eror_rate", Fault.WRONG, "eror_rate = 0.1"),
         ("min_requests = 40", "min_requests = 0", "targets.sandbox.monitoring.min_requests", Fault.WRONG, "min_req"),
+        ('state_table = "schema_m', 'state_table = "ops.schema_m', "database.state_table", Fault.WRONG, "state_table"),
         ('"CTO", "VP', '"CEO", "VP', "escalation[2].roles", Fault.WRONG, 'roles = ["CEO"'),
         ('phone = "+49 30 901820"\n', "", "contacts[0].phone", Fault.MISSING, "[[contacts]]"),
         ('"events", "recovery', '"[table]", "recovery', "database.critical_tables[0]", Fault.PLACEHOLDER, "critical"),

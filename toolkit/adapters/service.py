@@ -29,6 +29,7 @@ __all__ = ["Answer", "Health", "HealthBody", "ServiceClient", "ServiceConfig", "
 DEPLOYMENT_HEADER = "x-vercel-deployment-id"
 SCHEDULER_PATH = "/api/scheduler/reminders"
 KEPT_HEADERS = ("content-type", "retry-after", "x-vercel-id", DEPLOYMENT_HEADER)
+HEALTHY = "healthy"
 BODY_LIMIT_BYTES = 1024 * 1024
 
 HEALTH_PATHS: Mapping[str | None, str] = {
@@ -55,6 +56,7 @@ class ServiceConfig(BaseModel):
     timeout_s: Annotated[float, Field(gt=0)] = 5
     webhook_path: str = WEBHOOK_PATH
     scheduler_path: str = SCHEDULER_PATH
+    healthy_word: str = HEALTHY
 
     @field_validator("base_url")
     @classmethod
@@ -125,7 +127,7 @@ class Health:
     @property
     def healthy(self) -> bool:
         """It answered 200 and says that it is healthy. Anything else, silence included, is not."""
-        return self.status_code == 200 and self.status == "healthy"
+        return self.status_code == 200 and self.status == HEALTHY
 
 
 class ServiceClient:
@@ -157,16 +159,23 @@ class ServiceClient:
     def probe(self, path: str) -> Health:
         """The health endpoint at a path, as the playbook names them. Never raises for an outage."""
         answer = self.fetch(path)
-        body, unreadable = _read_health(answer)
+        body, unreadable = _read_health(answer) if self.config.healthy_word else (None, None)
         return Health(
             path=path,
             status_code=answer.status_code,
-            status=body.status if body else None,
+            status=self._status(answer, body),
             latency_ms=answer.ms,
             error=answer.error or unreadable,
             deployment=answer.deployment,
             body=body,
         )
+
+    def _status(self, answer: Answer, body: HealthBody | None) -> str | None:
+        """What it says of itself; HEALTHY where that is this service's word for it."""
+        word, said = self.config.healthy_word, body.status if body else None
+        if word and said is not None and said.lower() == word.lower():
+            return HEALTHY
+        return said if word else HEALTHY if answer.status_code == 200 else None
 
     def fetch(self, path: str) -> Answer:
         """GET a path. Never raises for an outage."""

@@ -34,6 +34,11 @@ class Systems:
         return self.playbook.thresholds_on(self.target)
 
     @property
+    def hosted(self) -> bool:
+        """Whether there is a platform that could be asked for deployments, logs and where production points."""
+        return self.target.platform != "none"
+
+    @property
     def production_host(self) -> str:
         """The host under which production is served; the platform resolves it to a deployment.
 
@@ -56,6 +61,7 @@ def connect(playbook: Playbook, target: Target) -> Systems:
             cron_secret=target.cron_secret if target.cron_secret.get_secret_value() else None,
             webhook_path=playbook.endpoints.webhook,
             scheduler_path=playbook.endpoints.scheduler,
+            healthy_word=playbook.endpoints.healthy_word,
         )
     return Systems(
         playbook=playbook,

@@ -44,7 +44,7 @@ def facts_of(views: Views, systems: Systems, incident: Incident) -> Facts:
         blocked_s=activity.longest_blocked_s if activity else 0.0,
         in_the_way=tuple(dict.fromkeys(str(blocker) for each in waiting for blocker in each.blockers)),
         service_up=any(each.status_code is not None for _, each in health) if health else None,
-        platform_up=platform is not None,
+        platform_up=platform is not None if systems.hosted else None,
     )
 
 

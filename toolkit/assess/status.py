@@ -22,9 +22,15 @@ def status_checks(views: Views, playbook: Playbook, target: Target) -> list[Chec
             for column in playbook.database.watched_columns
         ),
         Check("migrations", "migrations", lambda: _migrations(views)),
+        *(_platform_checks(views, playbook) if target.platform != "none" else []),
+        *([Check("job queue", "queue", lambda: _queue(views, playbook))] if playbook.database.queue_schema else []),
+    ]
+
+
+def _platform_checks(views: Views, playbook: Playbook) -> list[Check]:
+    return [
         Check("production deployment", "deployments", lambda: _deployment(views)),
         Check("requests succeed", "logs", lambda: _requests(views, playbook)),
-        Check("job queue", "queue", lambda: _queue(views, playbook)),
     ]
 
 

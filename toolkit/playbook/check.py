@@ -132,8 +132,8 @@ def _typed(error: ErrorDetails) -> _Found:
     if error["type"] == "extra_forbidden":
         return key, Fault.WRONG, "no such key is known", "take it out, or mend its name"
     named = re.match(r"value error, ([\w.]+): (.*)", said)
-    if not key and named:  # held against other sections: the message names the key
-        key, said = tuple(int(part) if part.isdigit() else part for part in named[1].split(".")), named[2]
+    if named:  # held against other keys: the message names the one
+        key, said = (*key, *(int(part) if part.isdigit() else part for part in named[1].split("."))), named[2]
     return key, Fault.WRONG, f"{_quoted(error.get('input'))}{said}", "a value that fits"
 
 

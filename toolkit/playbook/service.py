@@ -61,6 +61,25 @@ class Database(Section):
     freeze_exempt_roles: tuple[str, ...] = ()
     deployment_role: str | None = None
 
+    @model_validator(mode="after")
+    def _in_the_schemas(self) -> Self:
+        """What lies in no schema of `schemas` is in no backup, and not on the copy that a plan is tried on."""
+        named = {
+            "critical_tables": self.critical_tables,
+            "events_table": (self.events_table,),
+            "state_table": (self.state_table,) if self.state_table else (),
+            "quiet_tables": tuple(self.quiet_tables),
+        }
+        for key, tables in named.items():
+            outside = [each for each in tables if _schema_of(each) not in self.schemas]
+            if outside:
+                raise ValueError(f"{key}: {', '.join(outside)} lies in none of the schemas {', '.join(self.schemas)}")
+        return self
+
+
+def _schema_of(table: str) -> str:
+    return table.rpartition(".")[0] or "public"
+
 
 class Freeze(Section):
     """In which order frozen writes are released: tables (`table`, `schema.table` or `schema.*`) by stage.
@@ -75,16 +94,19 @@ class Freeze(Section):
 class Endpoints(Section):
     """Paths on the service. `health` answers first when one asks whether it is up at all.
 
+    `healthy_word`: what the field `status` of a health endpoint's JSON says when all is well; '' where the status code
+    200 says it alone. What is left out (`webhook`, `scheduler`) the service has not, and it is not asked for.
     `scheduler_last_run`: the field in which the scheduler's answer says when it ran last; '' where it says so nowhere,
     and then verification does not claim that it runs.
     """
 
     health: str
     health_checks: tuple[str, ...]
-    webhook: str
+    healthy_word: str = "healthy"
+    webhook: str = ""
     pages: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
-    scheduler: str
+    scheduler: str = ""
     scheduler_last_run: str = ""
 
 

@@ -18,8 +18,9 @@ def background_checks(systems: Systems) -> list[Check]:
     """What the server is busy with, the queue where the playbook names one, the scheduler."""
     checks = [
         Check("sessions are few enough and none is blocked", "performance", lambda: _sessions(systems)),
-        Check("the scheduler is healthy", AREA, lambda: _scheduler(systems)),
     ]
+    if systems.playbook.endpoints.scheduler:
+        checks.append(Check("the scheduler is healthy", AREA, lambda: _scheduler(systems)))
     if field := systems.playbook.endpoints.scheduler_last_run:
         checks.append(Check("the scheduler runs", AREA, lambda: _runs(systems, field)))
     if schema := systems.playbook.database.queue_schema:

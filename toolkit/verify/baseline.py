@@ -25,6 +25,7 @@ from toolkit.verify.steady import SteadyWindow
 
 SETTLED_AFTER = timedelta(seconds=10)  # a transaction that began before then has committed
 SLICE = timedelta(hours=24)
+NO_DEPLOYMENT = ""  # where nobody hosts deployments whom one could ask
 QUIET_ROWS = 2_000
 SNAPSHOTS_SINCE = 130_000  # pg_current_snapshot
 
@@ -43,15 +44,19 @@ def baseline_from(systems: Systems, window: SteadyWindow) -> dict[str, Any]:
     """The same with a window that was opened before; waits for its end."""
     timings = {path: response_times(systems, path) for path in systems.playbook.endpoints.health_checks}
     latencies = {path: ms for path, taken in timings.items() if (ms := median_ms(taken)) is not None}
-    live = systems.platform.production(systems.production_host)
-    found = database_baseline(systems)
-    measured = {
-        "deployment": live.id,
+    measured: dict[str, object] = {
+        "deployment": NO_DEPLOYMENT,
         "latencies": latencies,
         "latency_parts": {path: broken_down(timings[path]) for path in latencies},
-        "steady_state": _steady(window.traffic()),
-        "stale_variables": stale_at_the_stable_point(systems, live),
     }
+    if systems.hosted:
+        live = systems.platform.production(systems.production_host)
+        measured |= {
+            "deployment": live.id,
+            "steady_state": _steady(window.traffic()),
+            "stale_variables": stale_at_the_stable_point(systems, live),
+        }
+    found = database_baseline(systems)
     return found.model_copy(update=measured).model_dump(mode="json")
 
 

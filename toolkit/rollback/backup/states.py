@@ -47,6 +47,8 @@ def _migration_state(systems: Systems) -> dict[str, Any]:
 
 
 def _deployments(systems: Systems) -> dict[str, Any]:
+    if not systems.hosted:
+        return {"at": iso(utc_now()), "platform": systems.target.platform}
     live = systems.platform.production(systems.production_host)
     listed = systems.platform.deployments(limit=LISTED_DEPLOYMENTS)
     return {
