@@ -192,7 +192,7 @@ def test_sigterm_ends_at_once_whatever_hangs(receiver: Receiver, senders: Sender
     receiver.decide = lambda _event, _seen: "hang"
     process = senders(service_url=receiver.url)
     wait_until(lambda: receiver.under_way >= 20, within=20, what="hanging requests")
-    finish(process, signal.SIGTERM, within=3)
+    finish(process, signal.SIGTERM, within=15)
     assert query(ledger, "SELECT ending FROM runs") == [("stopped",)]
     assert totals(ledger).acknowledged == 0
 
@@ -201,7 +201,7 @@ def test_the_end_of_the_parent_ends_the_senders(receiver: Receiver, senders: Sen
     line = Lifeline.create()
     process = senders(line=line, service_url=receiver.url)
     line.cut()
-    assert process.wait(timeout=5) == 0
+    assert process.wait(timeout=60) == 0
 
 
 def test_what_never_succeeds_is_given_up(

@@ -12,6 +12,7 @@ import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
+from toolkit.checklist import load_checklists, tick
 from toolkit.drill.faults import inject
 from toolkit.drill.hands_on import begin_drill
 from toolkit.drill.line import Drill
@@ -22,10 +23,12 @@ from toolkit.incident import Incident, State
 from toolkit.notebook.kernels import cool_down
 from toolkit.notebook.parameters import injected_and_declared
 from toolkit.notebook.run import NOTEBOOKS, check_parameters
-from toolkit.playbook import Severity
+from toolkit.playbook import Severity, load_playbook
 
 ALL = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
 LINE = ("01_assess", "02_stabilize", "03_rollback", "04_verify", "05_postmortem")
+PLAYBOOK = load_playbook(str(NOTEBOOKS.parent / "playbook.toml"))
+NOBODY_TO_TELL = "there is nobody to tell"
 ACTING = ("02_stabilize", "03_rollback")
 
 
@@ -47,7 +50,8 @@ def test_it_reads_as_prose_with_short_cells(path: Path) -> None:
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells) == 1
     assert "What next?" in cells[-1].source
     for cell in code_cells(path):
-        assert len(cell.source.splitlines()) <= 10
+        is_form = "parameters" in cell.metadata.get("tags", [])
+        assert len(cell.source.splitlines()) <= (15 if is_form else 10), "one line a parameter"
         assert not any(line.startswith(("!", "%", "def ")) for line in cell.source.splitlines())
         compared = "NBVAL_CHECK_OUTPUT" in cell.source
         assert bool(cell.outputs) == bool(cell.execution_count) == compared, "only what nbval compares is kept"
@@ -120,6 +124,8 @@ def prepared(name: str, drill: Drill, folder: Path) -> Path:
         parameters["target"] = "sandbox"
     if name in ACTING:
         parameters["execute"] = True
+    if name == "03_rollback":
+        parameters["override"] = NOBODY_TO_TELL
     output = folder / f"{name}.ipynb"
     papermill.execute_notebook(NOTEBOOKS / f"{name}.ipynb", output, parameters, prepare_only=True, progress_bar=False)
     return output
@@ -149,6 +155,8 @@ def test_plain_papermill_runs_the_line_to_its_end(broken: Drill, tmp_path: Path)
     for name in LINE:
         output = tmp_path / f"{name}.ipynb"
         given = {"incident": str(incident.folder)} | ({} if name == "05_postmortem" else {"target": "sandbox"})
+        if name == "03_rollback":
+            tick(incident, PLAYBOOK, load_checklists(PLAYBOOK), "pre.stakeholders", by="tester")
         run_plainly(name, output, given | ({"execute": "True"} if name in ACTING else {}), environment)
     assert incident.state is State.RESOLVED
     assert (incident.folder / "postmortem.html").exists()

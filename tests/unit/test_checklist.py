@@ -1,7 +1,9 @@
 """The lists of the playbook: word for word, answered by the journal or by people, with a gate, and due."""
 
+import io
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -26,13 +28,14 @@ from toolkit.checklist.evidence import Evidence
 from toolkit.checklist.facts import FACTS
 from toolkit.checklist.standing import evidence_of
 from toolkit.cli import main
+from toolkit.cli.blocking_items import answer_items
 from toolkit.clock import utc_now
 from toolkit.errors import RollbackError, UsageError
 from toolkit.incident import Incident, State
 from toolkit.notebook.checklists import ChecklistBoard, show_checklist, somebody_can_click
 from toolkit.playbook import Severity, load_playbook
 from toolkit.rollback.gate import require_items
-from toolkit.rollback.plan import Plan
+from toolkit.rollback.plan import Plan, RunDown, Step
 
 ROOT = Path(__file__).parents[2]
 BOOK = load_playbook(ROOT / "playbook.toml")
@@ -247,6 +250,26 @@ def test_a_reason_opens_the_gate_for_this_plan_alone_and_is_journaled_for_each_i
     assert other.id != PLAN.id
     with pytest.raises(RollbackError, match="4 blocking items are open"):
         require_items(incident, BOOK, other, "", actor="dba")
+
+
+def test_at_a_terminal_it_is_asked_before_anything_is_made(incident: Incident, monkeypatch: pytest.MonkeyPatch) -> None:
+    down = RunDown(9, 8, "000009_x.down.sql", "00")
+    plan = replace(PLAN, steps=(Step("down-9", down, "Undo migration 9", "", "", "", ""),))
+    with pytest.raises(RollbackError, match="2 blocking items are open") as refused:
+        answer_items(incident, BOOK, plan, "", operator="dba")
+    assert refused.value.next and f"--incident {incident.folder.resolve()}" in refused.value.next
+    typed = iter(["the graphs are down too", " Done"])
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: next(typed))
+    answer_items(incident, BOOK, plan, "", operator="dba")
+    answer_items(incident, BOOK, plan, "", operator="dba")  # asks nothing more
+    said = [(entry.kind, entry.data["item"]) for entry in incident.journal.entries() if entry.kind.startswith("check")]
+    assert said == [("checklist.overridden", "pre.impact"), ("checklist.ticked", "pre.stakeholders")]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 def test_what_the_plan_makes_on_its_way_is_not_waited_for_before(incident: Incident) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 
+from toolkit.cli.blocking_items import answer_items
 from toolkit.cli.options import REPORTS, print_json
 from toolkit.cli.restore_words import AS_PROPOSED, Restoring
 from toolkit.cli.rollback_display import Progress, show_rows
@@ -107,6 +108,7 @@ def roll_back(asked: Asked, restoring: Restoring = AS_PROPOSED, **wish: Any) -> 
             return
         _confirm(asked, plan, systems)
         _open(asked, incident, "a rollback was asked for by hand")
+        answer_items(incident, systems.playbook, plan, asked.override, operator=asked.operator)
         rehearsal = _prepare(asked, plan, systems, incident)
         _carry_out(asked, plan, systems, incident, rehearsal)
 

@@ -4,6 +4,7 @@ Asked before a plan that changes the database is begun, and again before each st
 may answer an item on its way: a full emergency makes its own backup.
 """
 
+import shlex
 from collections.abc import Collection
 
 from toolkit.checklist import load_checklists, open_blocking, override
@@ -35,21 +36,23 @@ def require_items(
     if not (waiting := open_items(incident, playbook, plan, but)):
         return
     if not reason:
-        raise _waits(waiting, incident, plan)
+        raise refusal(waiting, incident, plan)
     lists = load_checklists(playbook)
     for each in waiting:
         override(incident, lists, each.item.id, by=actor, reason=reason, plan=plan.id)
 
 
-def _waits(waiting: list[Standing], incident: Incident, plan: Plan) -> RollbackError:
-    named = "; ".join(
+def refusal(waiting: list[Standing], incident: Incident, plan: Plan) -> RollbackError:
+    """What is open, and how it is answered."""
+    items = "; ".join(
         f"{each.item.id} ({each.item.text}{f': {each.evidence}' if each.evidence else ''})" for each in waiting
     )
+    named = f"--incident {shlex.quote(str(incident.folder.resolve()))}"
     count = f"{len(waiting)} blocking items are" if len(waiting) > 1 else "A blocking item is"
     return RollbackError(
-        f"{count} open in the checklist: {named}",
+        f"{count} open in the checklist: {items}",
         target=plan.target,
         state="nothing was done",
-        next=f"answer it: toolkit checklist tick {waiting[0].item.id} --by NAME --incident "
-        f"{incident.folder.resolve()}; or say why not: emergency-rollback … --override REASON",
+        next=f"answer it: toolkit checklist tick {waiting[0].item.id} --by NAME {named}, then go on with "
+        f"{named}; or say why not: emergency-rollback … --override REASON",
     )

@@ -63,6 +63,7 @@ def test_few_rows_are_counted_and_many_are_told_by_the_statistics(asked: Databas
 
 def test_a_table_that_is_gone_does_not_hide_the_others(asked: Database) -> None:
     names = Names(
+        schemas=("public", "shop"),
         critical_tables=("shop.gone", "shop.lines"),
         events_table="events",
         events_key="id",

@@ -160,6 +160,14 @@ class Rules:
             live=self.live(column), wrote=wrote
         )
 
+    def may_show(self, damage: Damage, column: Column) -> sql.Composable:
+        """The same where the row may have been written between the backup and the damage, which met a value that is
+        not known. True where what the damage wrote came from such a value."""
+        written = dict(damage.written).get(column.name)
+        if written is not None and names_in(written) & self.damaged:
+            return TRUE
+        return self.shows(damage, column, "before")
+
     # Verdicts -------------------------------------------------------------------------------------------------------
 
     def verdict(self, column: Column, others_differ: sql.Composable) -> sql.Composable:
@@ -179,13 +187,16 @@ class Rules:
         put_back = sql.SQL("CASE WHEN {others} THEN {older} WHEN {differs} THEN {restored} END").format(
             others=others, older=sql.Literal(OLDER), differs=differs, restored=sql.Literal(RESTORED)
         )
+        may_show, listed = self.may_show(damage, column), sql.Literal(WRITTEN_AFTER)
         undecided = sql.SQL("CASE WHEN ({differs} OR {others}) AND {shows} THEN {reason} END").format(
-            differs=differs, others=others, shows=shows, reason=sql.Literal(WRITTEN_AFTER)
+            differs=differs, others=others, shows=may_show, reason=listed
         )
         may = sql.SQL("({} OR {})").format(self.held(damage), self.may_have_held(damage))
         if damage.xids or self.since:
             return [(self.wrote_last(damage), put_back), (may, undecided)]
-        decided = sql.SQL("CASE WHEN {} THEN {} END").format(shows, put_back)
+        decided = sql.SQL("CASE WHEN {} THEN {} WHEN {} AND {} THEN {} END").format(
+            shows, put_back, differs, may_show, listed
+        )
         return [(self.held(damage), decided), (may, undecided)]
 
     def _newest_state(self, verdict: sql.Composable) -> sql.Composable:
