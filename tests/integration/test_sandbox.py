@@ -96,7 +96,9 @@ def owned(tmp_path: Path, own_temporary_folder: None):
     owner.stdout.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.soak), signal.SIGTERM]
+)
 def test_everything_ends_with_the_owner(owned, number: signal.Signals) -> None:
     name, owner = owned
     processes = belongings(name)

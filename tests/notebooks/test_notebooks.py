@@ -131,6 +131,15 @@ def prepared(name: str, drill: Drill, folder: Path) -> Path:
     return output
 
 
+def test_plain_papermill_runs_one_alone(broken: Drill, tmp_path: Path) -> None:
+    """As the README tells it. The whole line of them is the soak's; the drill by hand below is of plain papermill, too."""
+    environment = dict(os.environ) | broken.sandbox.state.environment()
+    given = {"incident": str(broken.folder)}
+    run_plainly("01_assess", tmp_path / "01_assess.ipynb", given | {"target": "sandbox"}, environment)
+    run_plainly("05_postmortem", tmp_path / "05_postmortem.ipynb", given, environment)
+    assert broken.incident.latest("assessment.made") and (broken.folder / "postmortem.html").exists()
+
+
 def test_nbval_compares_the_line_against_a_broken_sandbox(broken: Drill, tmp_path: Path) -> None:
     """In order, as an emergency runs them: each finds what the one before left behind."""
     books = [prepared(name, broken, tmp_path) for name in LINE]
@@ -143,8 +152,9 @@ def test_nbval_compares_the_line_against_a_broken_sandbox(broken: Drill, tmp_pat
     assert json.loads((broken.folder / "journal.jsonl").read_text().splitlines()[-1])
 
 
+@pytest.mark.soak
 def test_plain_papermill_runs_the_line_to_its_end(broken: Drill, tmp_path: Path) -> None:
-    """As the README tells it. A sandbox that was mended above is broken again, and somebody declares it."""
+    """A sandbox that was mended above is broken again, and somebody declares it."""
     assert broken.sandbox is not None
     if broken.incident.state is State.RESOLVED:
         inject(broken.scenario, broken.sandbox.state)
@@ -171,10 +181,11 @@ def run_plainly(name: str, output: Path, given: dict[str, str], environment: dic
 
 
 def test_the_drill_by_hand_uses_a_running_sandbox_and_leaves_it(tmp_path: Path) -> None:
-    """10_drill on plain papermill, as somebody presses 'run all' after `toolkit sandbox start`, with a decision."""
+    """10_drill on plain papermill, as somebody presses 'run all' after `toolkit sandbox start`, with a decision
+    and another scenario than the default."""
     name, output = f"test-{os.getpid()}-hand", tmp_path / "10_drill.ipynb"
-    why = "a rollback to 8 was agreed"
-    given = {"sandbox": name, "migration_target": "8", "why": why}
+    why = "it has no down, and a restore was agreed"
+    given = {"sandbox": name, "scenario": "irreversible-migration", "backup_restore": "newest", "why": why}
     with Sandbox.start(name, SandboxOptions(evidence=tmp_path / "drill", seed=5), attached=True) as sandbox:
         run_plainly("10_drill", output, given, dict(os.environ))
         assert sandbox.state.alive()
@@ -186,4 +197,4 @@ def test_the_drill_by_hand_uses_a_running_sandbox_and_leaves_it(tmp_path: Path) 
     assert "passed\n" in printed
     decided = Incident.at(tmp_path / "drill").latest("decision.made")
     assert decided is not None
-    assert (decided.data["what"], decided.data["why"]) == ("roll back by migration_target = 8", why)
+    assert (decided.data["what"], decided.data["why"]) == ("roll back by backup_restore = newest", why)

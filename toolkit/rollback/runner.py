@@ -200,7 +200,7 @@ class _Run:
             seconds = round(time.monotonic() - self.began, 3)
             self._journal(DONE, {"seconds": seconds, "steps": [result.step for result in results]})
             self._keep_head()
-            _insist(lambda: end_plan(self.systems.database, self.plan, "done"))
+            _insist(lambda: end_plan(self.systems.database, self.plan, "done"), within_s=INSIST_S if self.lease else 0)
         return self._result(results)
 
     @contextlib.contextmanager
@@ -404,13 +404,13 @@ def _insist(do: Callable[[], Done], *, leave: Literal[False]) -> Done: ...
 
 
 @overload
-def _insist(do: Callable[[], Done]) -> Done | None: ...
+def _insist(do: Callable[[], Done], *, within_s: float) -> Done | None: ...
 
 
-def _insist(do: Callable[[], Done], *, leave: bool = True) -> Done | None:
+def _insist(do: Callable[[], Done], *, leave: bool = True, within_s: float = INSIST_S) -> Done | None:
     """Try again for a while where the database does not answer, as after a restart; then leave it, or raise: the lease
     of a dead process is taken over, and a plan that was finished is found to be so when it is gone on with."""
-    deadline = time.monotonic() + INSIST_S
+    deadline = time.monotonic() + within_s
     while True:
         try:
             return do()

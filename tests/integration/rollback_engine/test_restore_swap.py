@@ -390,7 +390,17 @@ def looking(act: Callable[[], None]) -> Callable[..., Any]:
     return carry
 
 
-@pytest.mark.parametrize(("way", "point"), [(way, point) for way, points in POINTS.items() for point in points])
+LATEST = {(way, points[-1]) for way, points in POINTS.items()}  # those before are the soak's, and the crash matrix's
+
+
+@pytest.mark.parametrize(
+    ("way", "point"),
+    [
+        pytest.param(way, point, marks=() if (way, point) in LATEST else pytest.mark.soak)
+        for way, points in POINTS.items()
+        for point in points
+    ],
+)
 def test_killed_there_and_run_again(rig: RestoreRig, way: Way, point: str) -> None:
     ready(rig, way)
     before = signature(rig)

@@ -232,7 +232,7 @@ def fingerprints(migrated: Migrated, tables: list[Table]) -> list[TableFingerpri
         ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), phases=NO_SHRINKING)
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), phases=NO_SHRINKING)
 @given(pairs())
 def test_down_restores_the_schema_and_salvage_restores_the_data(
     fresh: Fresh, pair: tuple[list[Table], list[Change]]
