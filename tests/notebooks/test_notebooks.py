@@ -132,7 +132,7 @@ def prepared(name: str, drill: Drill, folder: Path) -> Path:
 
 
 def test_plain_papermill_runs_one_alone(broken: Drill, tmp_path: Path) -> None:
-    """As the README tells it. The whole line of them is the soak's; the drill by hand below is of plain papermill, too."""
+    """As the README tells it. The whole line is the soak's; the drill by hand below runs plainly, too."""
     environment = dict(os.environ) | broken.sandbox.state.environment()
     given = {"incident": str(broken.folder)}
     run_plainly("01_assess", tmp_path / "01_assess.ipynb", given | {"target": "sandbox"}, environment)
