@@ -22,12 +22,9 @@ $(STAMP): requirements.lock pyproject.toml
 drill: $(STAMP) ## run the default drill: a real PostgreSQL, a migration that breaks, a rollback, a report
 	@$(BIN)/toolkit drill run breaking-migration --seed $(SEED)
 
-test: $(STAMP) lint ## lint, types, and all tests: the quick ones, then whole drills, two at a time, then the others
+test: $(STAMP) lint ## lint, types, and all tests: the quick ones, then the others, beside one whole drill at a time
 	@$(BIN)/python -m pytest -q -n 2 tests/unit
-	@failed=0; \
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10 tests/drills tests/notebooks || failed=1; \
-	$(BIN)/python -m pytest -n 3 --dist loadfile --durations=10 tests/integration tests/clients || failed=1; \
-	exit $$failed
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --durations=15 tests/drills tests/notebooks tests/integration tests/clients
 
 test-again: $(STAMP) ## after `make test` failed: the quick tests, and of the others those that failed, one at a time
 	@$(BIN)/python -m pytest -q -n 2 tests/unit

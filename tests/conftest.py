@@ -4,8 +4,10 @@ import os
 import signal
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 ROOT = Path(__file__).parents[1]
 MEMORY = Path("/dev/shm")
@@ -27,6 +29,17 @@ def _has_room(folder: Path) -> bool:
         return False
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize >= ROOM_BYTES and not found.f_flag & os.ST_NOEXEC
+
+
+class OneDrillAtATime(LoadFileScheduling):
+    """Whole drills stay on one worker: each takes most of a core, and two of them starve what they measure."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "drills" if nodeid.startswith(("tests/drills/", "tests/notebooks/")) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneDrillAtATime | None:
+    return OneDrillAtATime(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True, scope="session")

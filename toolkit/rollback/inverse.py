@@ -243,8 +243,8 @@ def _policy(each: SchemaObject) -> list[str] | None:
     said = _POLICY.fullmatch(each.definition)
     if said is None:
         return None
-    using = f" USING {said['using']}" if said["using"] else ""
-    check = f" WITH CHECK {said['check']}" if said["check"] else ""
+    using = f" USING ({said['using']})" if said["using"] else ""
+    check = f" WITH CHECK ({said['check']})" if said["check"] else ""
     head = f"CREATE POLICY {_own_name(each)} ON {each.table} AS {said['mode'].upper()} FOR {said['command']}"
     roles = ", ".join(role if role == "PUBLIC" else _quoted(role) for role in said["roles"].split(", "))
     return [f"{head} TO {roles}{using}{check}"]

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from toolkit.drill.database import create_database
@@ -143,6 +143,7 @@ def test_each_statement_is_taken_back(conn: psycopg.Connection, statement: str) 
         assert there_and_back(conn, [statement]) == []
 
 
+@example(statements=["ALTER POLICY own ON shops TO churn_app USING (true)", "DROP POLICY own ON shops"])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(statements=st.lists(st.sampled_from(SINGLE), min_size=2, max_size=6, unique=True))
 def test_several_are_taken_back_from_the_last_to_the_first(conn: psycopg.Connection, statements: list[str]) -> None:
