@@ -56,6 +56,38 @@ Emergency Contacts (Current)
 Runbook Location
 """.strip().splitlines()
 
+LINES = """
+emergency-rollback.sh --status-only
+emergency-rollback.sh --full-emergency
+emergency-rollback.sh --migration-target=8
+--last-stable
+emergency-rollback.sh --app-rollback
+--app-rollback=dep_123abc
+emergency-rollback.sh --backup-restore=backup-file.sql
+vercel ls churn-saver --recent
+vercel ls churn-saver --json > app-state-backup.json
+vercel env set PROCESSING_ENABLED false
+vercel env set SCHEDULER_ENABLED false
+vercel logs churn-saver --limit 100
+npm run migrate:status
+migrate:status > migration-state-backup.txt
+npm run validate
+npm run migrate:validate
+tail -f /var/log/application.log
+pg_dump $DATABASE_URL > emergency-backup-
+curl -f …/api/health
+…/api/health/db
+…/api/health/webhooks
+curl -I
+curl -w "@curl-format.txt"
+curl -X POST
+SELECT 1;
+SELECT COUNT(*) FROM events
+SELECT * FROM pg_stat_activity
+pg_stat_user_tables
+pg_stats
+""".strip().splitlines()
+
 
 def rows() -> list[tuple[str, str, str]]:
     """The table's rows: section, commands, notebooks."""
@@ -80,6 +112,30 @@ def test_a_row_names_what_is_there_or_says_that_it_is_coming(section: str, comma
     for name in named(notebook):
         assert (ROOT / "notebooks" / f"{name}.ipynb").exists(), name
     assert named(notebook) or notebook in ("–", "coming")
+
+
+def lines() -> list[tuple[str, str, str]]:
+    """The second table's rows: what the playbook writes, what is here, why it is done otherwise."""
+    table = README.split("| the playbook writes | here | done otherwise, because |")[1].split("\n\n")[0]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines()[1:]]
+    return [(line, here, why) for line, here, why in cells]
+
+
+def test_every_line_of_the_playbook_has_a_row() -> None:
+    written = " ".join(line for line, _, _ in lines())
+    assert [line for line in LINES if line not in written] == []
+
+
+@pytest.mark.parametrize(("line", "here", "why"), lines(), ids=[line for line, _, _ in lines()])
+def test_what_became_of_a_line_is_there_and_what_is_replaced_says_why(line: str, here: str, why: str) -> None:
+    assert named(here) or "coming" in here or "the same option" in here
+    for command in named(here):
+        if not (ROOT / "notebooks" / f"{command}.ipynb").exists():
+            require_command(command)
+    if "the same option" in here:
+        for option in re.findall(r"--[a-z-]+", line):
+            require_command(f"emergency-rollback {option}")
+    assert not why.startswith("**replaced**") or len(why) > 30, line
 
 
 def test_a_command_or_an_option_that_is_not_there_is_found() -> None:
