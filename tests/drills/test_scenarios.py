@@ -11,17 +11,10 @@ from toolkit.drill.scenario import load_scenario, scenario_names
 
 DEFAULT = "breaking-migration"  # `test_drill` runs it
 BY_HAND = "irreversible-migration"  # `test_notebooks` plays it in 10_drill
-SAMPLE = ("corrupting-migration",)  # the sample of the crash matrix plays the others' faults
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name in SAMPLE else pytest.mark.soak)
-        for name in scenario_names()
-        if name != DEFAULT
-    ],
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("name", [name for name in scenario_names() if name != DEFAULT])
 def test_it_is_healed_and_nothing_is_lost(name: str, run_scenario, tmp_path: Path) -> None:
     folder = tmp_path / name
     done = run_scenario(name, folder, 1)
@@ -34,4 +27,4 @@ def test_it_is_healed_and_nothing_is_lost(name: str, run_scenario, tmp_path: Pat
 
 def test_each_scenario_is_played_without_a_soak() -> None:
     by_crashes = {cell.type.scenario for cell in CELLS if str(cell) in CRASHES}
-    assert {DEFAULT, BY_HAND, *SAMPLE} | (by_crashes - {None}) == set(scenario_names())
+    assert {DEFAULT, BY_HAND} | (by_crashes - {None}) == set(scenario_names())
