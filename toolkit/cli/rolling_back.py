@@ -4,6 +4,7 @@ It decides nothing that a notebook could not: the same functions run in `02_stab
 """
 
 import contextlib
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -273,8 +274,6 @@ _OPTION_OF = {
 
 def _command(asked: Asked, systems: "Systems", wish: Mapping[str, object]) -> str:
     """What would do it, to be copied: all that was said, and the target by its name wherever that came from."""
-    import shlex
-
     words = ["emergency-rollback"]
     for name, value in wish.items():
         if not value:
@@ -445,4 +444,5 @@ def _answer(
     show_rows(asked.console, "done", result.rows())
     show_rows(asked.console, "did it help?", [vars(each) for each in results])
     show_rows(asked.console, "how did it leave the database?", [vars(each) for each in left])
-    typer.echo(f"Next: verify all of it (04_verify with incident {incident.folder.resolve()}).")
+    where = shlex.join(["--target", plan.target, "--incident", str(incident.folder.resolve())])
+    typer.echo(f"Next: verify all of it: toolkit verify {where} (or 04_verify with that incident)")
