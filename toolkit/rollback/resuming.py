@@ -189,14 +189,16 @@ def _undo(step: Step, around: Surroundings) -> Undone:
     doing = doing_of(step, around)
     try:
         standing = doing.look()
-        untouched = not standing.done and not isinstance(step.action, FreezeWrites)
-        if untouched and not doing.partly():
+        untouched = not standing.done and not doing.partly()
+        if untouched and not isinstance(step.action, FreezeWrites):
             return Undone(step.id, "was not done", standing.evidence)
         around.fence.require()
         said = doing.undo()
     except ToolkitError as error:
         around.tell(LEFT, {"step": step.id, "error": error.what, "state": error.state or doing.state()})
         return Undone(step.id, "failed", f"{error.what}; {error.state or doing.state()}")
+    if said is None and untouched:
+        return Undone(step.id, "was not done", standing.evidence)
     if said is None:
         around.tell(LEFT, {"step": step.id, "state": doing.state()})
         return Undone(step.id, LEFT_AS_IT_IS, f"{doing.state()}. By hand: {step.undo}")

@@ -361,6 +361,12 @@ class TestGoingOnAndGivingUp:
         assert frozen(rig.systems.database) is None and rig.live() == rig.deployments[9]
         assert rig.state_table() == [(9, False)] and unfinished_plans(rig.systems.database) == []
 
+    def test_what_was_never_done_is_not_called_left(self, rig: Rig) -> None:
+        plan = with_freeze(rig.plan(migration_target=8))
+        keep_plan(rig.systems.database, plan, rig.incident.id, folder=rig.incident.folder)
+        ended = abort(plan_begun(rig.systems, rig.incident), rig.systems, rig.incident, actor="a")
+        assert {each.outcome for each in ended.steps} == {"was not done"} and ended.whole
+
     def test_what_cannot_be_undone_is_left_and_said(self, rig: Rig) -> None:
         plan = with_freeze(rig.plan(migration_target=8))
         carry_out(plan, rig.systems, rig.incident, actor="a", execute=True, no_rehearsal=UNREHEARSED)
