@@ -1,7 +1,8 @@
 """`make bench`: what proof costs, on two million events. Each pair side by side, in turn, in one process.
 
 A backup with the fingerprints of all tables and the checksums of all files against a bare pg_dump with the same flags;
-native fingerprints against `count(*)`, and against `reladiff -c %` over the same two tables.
+native fingerprints against a `count(*)` that reads the same rows (one that an index answers alone is shown beside it,
+and says how lately the table was vacuumed), and against `reladiff -c %` over the same two tables.
 """
 
 import os
@@ -94,20 +95,20 @@ def test_bench_backup_against_bare_pg_dump(seeded: Seeded, tmp_path: Path) -> No
 
 
 def test_bench_fingerprint_against_count(seeded: Seeded) -> None:
-    def with_(query: Callable[..., object]) -> Callable[[], object]:
-        def run() -> None:
-            with seeded.database.reading(within_ms=0) as conn:
-                query(conn)
+    def taken() -> None:
+        with seeded.database.reading(within_ms=0) as conn:
+            fingerprint(conn, "events")
 
-        return run
+    def counted(index_only: str) -> None:
+        with seeded.database.reading(within_ms=0) as conn:
+            conn.execute("SELECT set_config('enable_indexonlyscan', %s, true)", (index_only,))
+            conn.execute("SELECT count(*) FROM events").fetchone()
 
-    taken, counted, ratio = in_turn(
-        with_(lambda conn: fingerprint(conn, "events")),
-        with_(lambda conn: conn.execute("SELECT count(*) FROM events").fetchone()),
-    )
+    hashed_s, counted_s, ratio = in_turn(taken, lambda: counted("off"))
+    beside_s = statistics.median(seconds(lambda: counted("on")) for _ in range(ROUNDS))
     tell(
-        f"fingerprint of {EVENTS:,} rows {taken:.2f} s, count(*) {counted:.2f} s, "
-        f"ratio {ratio:.1f}, at most {MOST_OF_COUNT:g}: {met(ratio <= MOST_OF_COUNT)}"
+        f"fingerprint of {EVENTS:,} rows {hashed_s:.2f} s, count(*) of the rows {counted_s:.2f} s (where an index may "
+        f"answer {beside_s:.2f} s), ratio {ratio:.1f}, at most {MOST_OF_COUNT:g}: {met(ratio <= MOST_OF_COUNT)}"
     )
     require_met(ratio <= MOST_OF_COUNT)
 

@@ -135,8 +135,9 @@ class Origin:
 @pytest.fixture(scope="module")
 def origin(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Origin:
     home = tmp_path_factory.mktemp("origin")
+    passwords = create_roles(server)
     login = conninfo_to_dict(create_deployment_role(server.url(), "app_b8"))
-    database = create_database(server, create_roles(server) | {"app_b8": str(login["password"])}, "origin")
+    database = create_database(server, passwords | {"app_b8": str(login["password"])}, "origin")
     set_up(database, events=EVENTS, cases=5_000)
     rig = RestoreRig(database, opened(home / "incident"))
     rig.systems.database.prepare()
