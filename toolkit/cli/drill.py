@@ -34,6 +34,7 @@ def list_(json: Json = False) -> None:
         "toolkit drill run breaking-migration",
         "toolkit drill run breaking-migration --seed 7 --out /tmp/drill --json",
         "toolkit drill run breaking-migration --keep",
+        "toolkit drill run breaking-migration --answer application",
     )
 )
 def run(
@@ -41,6 +42,9 @@ def run(
     seed: Seed = 1,
     out: Annotated[Path | None, typer.Option(help="The folder to leave behind; it must not exist.")] = None,
     keep: Annotated[bool, typer.Option(help="Leave the sandbox running, to look around in it.")] = False,
+    answer: Annotated[
+        str, typer.Option(help="Answer with this kind instead of the right one, to see what comes of it.")
+    ] = "",
     database_url_env: DatabaseUrlEnv = "",
     json: Json = False,
 ) -> None:
@@ -59,7 +63,7 @@ def run(
     if folder.exists():
         raise UsageError(f"{folder} exists already", state="nothing was done", next="name another with --out")
     console = Console(stderr=True) if json else Console()
-    drill = Drill(chosen, seed, folder, keep=keep, database_url_env=database_url_env)
+    drill = Drill(chosen, seed, folder, keep=keep, database_url_env=database_url_env, answer=answer)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:

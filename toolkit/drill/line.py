@@ -8,8 +8,9 @@ when, is sealed from them. Whatever happens, the traffic is settled, the events 
 import contextlib
 import os
 import shutil
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,15 @@ import psycopg
 
 from toolkit.clock import utc_now, wait_until
 from toolkit.drill.answering import answer_in_drill
-from toolkit.drill.faults import inject
+from toolkit.drill.faults import inject, undo
+from toolkit.drill.hypothesis import Figures, Look, figures, holds, look
 from toolkit.drill.ledger import Accounting, account, export_requests, seal
 from toolkit.drill.sandbox import Sandbox
 from toolkit.drill.scenario import Response, Scenario
 from toolkit.drill.score import SCORE_FILE, Score, moment_of_fault, score_drill
 from toolkit.drill.state import SandboxOptions, check_seed
 from toolkit.drill.steady import TARGET, expect_target, record_steady_state
-from toolkit.errors import ToolkitError
+from toolkit.errors import DeadlineExceeded, ToolkitError
 from toolkit.incident import FACILITATOR_FILE, Incident, State
 from toolkit.journal import Journal
 from toolkit.notebook.kernels import cool_down, warm_up
@@ -39,6 +41,7 @@ PHASES = {"01_assess": "assess", "02_stabilize": "stabilize", "03_rollback": "ro
 POST_MORTEM = "05_postmortem"
 DESTROYING = "03_rollback"
 ACTING = ("02_stabilize", "03_rollback")
+FAILS_WITHIN_S, HOLDS_WITHIN_S = 20.0, 20.0
 
 Watch = Callable[[str, "Drill"], None]
 
@@ -52,7 +55,8 @@ class Drill:
     """One run, step by step or whole. `watch` hears each phase as it begins; `phases` holds seconds by name.
 
     By hand (notebook `10_drill`): `start`, `break_it`, `wait_for_incident`, the functions of 01 to 04, `settle`, the
-    post-mortem, `finish`. `run` does the same with the notebooks.
+    post-mortem, `finish`. `run` does the same with the notebooks. `answer`: of what kind, where not as the scenario's
+    response. `cloned`: on a copy of a filled data folder, as one of many.
 
     Raises UsageError for a number that is no seed, and a playbook that is malformed or knows no sandbox.
     """
@@ -66,11 +70,15 @@ class Drill:
         keep: bool = False,
         watch: Watch = lambda _p, _d: None,
         database_url_env: str = "",
+        answer: str = "",
+        cloned: bool = False,
     ) -> None:
         check_seed(seed)
         expect_target()
         self.scenario, self.seed, self.folder, self.keep, self.watch = scenario, seed, folder, keep, watch
-        self._database_url_env = database_url_env
+        self._database_url_env, self._cloned = database_url_env, cloned
+        self._response = scenario.answered_by(answer).steps if answer else scenario.response
+        self._before: Figures = {}
         self.phases: dict[str, float] = {}
         self.incident = Incident(folder)
         self.facilitator = Journal(folder / FACILITATOR_FILE, folder.name)
@@ -88,7 +96,7 @@ class Drill:
         warm_up()
         try:
             self.start()
-            for part in (self._respond, self.settle, self._report):
+            for part in (self._respond, self._judge, self.settle, self._report):
                 self._attempt(part)
             return self.finish()
         except KeyboardInterrupt:
@@ -102,13 +110,43 @@ class Drill:
     def _respond(self) -> None:
         self.break_it()
         self.wait_for_incident()
-        for response in self.scenario.response:
-            with self._phase(PHASES[response.notebook]):
+        self._attempt(self._expect_failing)
+        for response in self._response:
+            with self._phase(PHASES.get(response.notebook, "by hand")):
                 self._carry_out(response)
 
+    def _expect_failing(self) -> None:
+        """A fault during which all is as it should be is none."""
+        self._look_until("during", False, FAILS_WITHIN_S)
+
+    def _judge(self) -> None:
+        """Whether the answer helped, as senders and data see it. Whoever answered is not asked."""
+        with self._phase("judge"):
+            self._look_until("after", True, HOLDS_WITHIN_S)
+
+    def _look_until(self, when: str, wanted: bool, within: float) -> None:
+        """Look at the hypothesis until it is found so, or the time is up, and journal what was seen last."""
+        seen: list[Look] = []
+
+        def as_wanted() -> bool:
+            seen[:] = look(self.scenario.hypothesis, self._running.state, self._before)
+            return holds(seen) is wanted
+
+        with contextlib.suppress(DeadlineExceeded):
+            wait_until(as_wanted, within=within, what="the hypothesis", every=0.3)
+        told = {"when": when, "holds": holds(seen), "looks": [each.row() for each in seen]}
+        self.facilitator.append("hypothesis.looked", told, actor="facilitator")
+        if holds(seen) is not wanted:
+            found = "does not hold" if wanted else "holds"
+            raise ToolkitError(f"The steady-state hypothesis {found} {when} the fault: {_words(seen)}")
+
     def _carry_out(self, response: Response) -> None:
-        """Run one notebook of the response. One that must be refused and is not stops the line as a failure does."""
+        """Take one step of the response. A notebook that must be refused and is not stops it, as a failure does."""
         self._running.check()
+        if response.by_hand:
+            done = undo(self.scenario, self._running.state)
+            self.incident.record("action.by_hand", {"done": done}, actor=RESPONDER)
+            return
         if response.notebook == DESTROYING:
             answer_in_drill(self.incident, load_playbook(), by=RESPONDER)
         try:
@@ -153,11 +191,14 @@ class Drill:
         with self._phase("steady state"):
             self.steady_state = record_steady_state(self.sandbox.state, self.scenario.steady_s)
             self.facilitator.append("steady_state.measured", self.steady_state, actor="facilitator")
+            self._before = figures(self.scenario.hypothesis, self.sandbox.state)
+            self._look_until("before", True, HOLDS_WITHIN_S)
 
     def break_it(self) -> None:
         """Put the fault in. Only the facilitator's journal learns of it. ToolkitError after a false alarm."""
         if self.incident.state is not None:
             raise _false_alarm()
+        threading.Event().wait(self.scenario.moment_s(self.seed))
         with self._phase("fault"):
             faults = [fault.model_dump() for fault in self.scenario.faults]
             self.facilitator.append("fault.begun", {"faults": faults}, actor="facilitator")
@@ -176,6 +217,8 @@ class Drill:
             return self.incident.state is not None
 
         with self._phase("detect"):
+            if self.scenario.declared and not opened():  # what no monitor sees, somebody tells
+                self.incident.open(self.scenario.severity, [self.scenario.declared], actor=RESPONDER)
             wait_until(opened, within=within, what="the monitor to open an incident", every=0.1)
         begun, found = moment_of_fault(self.folder), self.incident.moment(State.OPEN)
         if begun and found and found < begun:
@@ -246,7 +289,11 @@ class Drill:
 
     def _start_sandbox(self) -> Sandbox:
         options = SandboxOptions(
-            evidence=self.folder.resolve(), seed=self.seed, database_url_env=self._database_url_env
+            evidence=self.folder.resolve(),
+            seed=self.seed,
+            database_url_env=self._database_url_env,
+            cloned=self._cloned,
+            **self.scenario.sandbox.model_dump(),
         )
         name = f"drill-{os.getpid()}-{self.seed}"
         return Sandbox.start(name, options, attached=not self.keep, progress=lambda part: self.watch(part, self))
@@ -287,6 +334,12 @@ class Drill:
         """The first thing that stopped the line is the one that counts."""
         self.stopped_by = self.stopped_by or why
         self.facilitator.append("drill.stopped", {"why": why}, actor="facilitator")
+
+
+def _words(looks: Sequence[Look]) -> str:
+    """What was not as it should be, or all of it."""
+    wrong = [each for each in looks if each.holds is not True] or looks
+    return "; ".join(f"{each.what} ({each.seen})" for each in wrong)
 
 
 def _false_alarm() -> ToolkitError:

@@ -21,6 +21,11 @@ DEGRADED_SHARE = 0.10
 ROWS_AT_A_TIME = 50_000
 END_OF_TIME = 2**62
 
+_ENDED = """
+    SELECT ms, failed, event_id IS NOT NULL AND error IS NULL AND ifnull(status, 0) BETWEEN 200 AND 299
+    FROM requests
+    WHERE answered_at >= ?
+"""
 _EXPORT = """
     SELECT at, kind, method, path, status, ms, error, deployment, attempt, events.type
     FROM requests
@@ -32,12 +37,14 @@ _EXPORT = """
 
 @dataclass(frozen=True)
 class LiveRates:
-    """The requests that ended within the last seconds. Shares are 0 to 1; None where nothing ended."""
+    """The requests that ended within the last seconds. Shares are 0 to 1; None where nothing ended. `acknowledged` are
+    webhooks."""
 
     requests: int
     failed: int
     error_rate: float | None
     p95_ms: float | None
+    acknowledged: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,12 +70,13 @@ def live(ledger: Path, seconds: float, now: datetime | None = None) -> LiveRates
     """What ended within `seconds` before `now` (UTC). Cheap: reads no more than that. No ledger yet: nothing ended."""
     if not ledger.exists():
         return LiveRates(0, 0, None, None)
-    rows: list[tuple[float, int]] = []
+    rows: list[tuple[float, bool, bool]] = []
     since = micros(now or utc_now()) - int(seconds * 1_000_000)
     with contextlib.suppress(ToolkitError), reading(ledger) as book:  # being created
-        rows = book.execute("SELECT ms, failed FROM requests WHERE answered_at >= ?", (since,)).fetchall()
-    failed = sum(row[1] for row in rows)
-    return LiveRates(len(rows), failed, failed / len(rows) if rows else None, _p95([row[0] for row in rows]))
+        rows = book.execute(_ENDED, (since,)).fetchall()
+    failed, acknowledged = sum(row[1] for row in rows), sum(row[2] for row in rows)
+    rate = failed / len(rows) if rows else None
+    return LiveRates(len(rows), failed, rate, _p95([row[0] for row in rows]), acknowledged)
 
 
 def totals(ledger: Path) -> Totals:

@@ -7,7 +7,7 @@ never limited or spoiled itself.
                                  "path": "/v6/", "retry_after_s": 1, "hang_s": 30}
     PUT    /stand-in/limit      {"requests": 10, "window_s": 60}, or {"requests": null} for none
     DELETE /stand-in/misbehave  forget what was ordered
-    PUT    /stand-in/defect     {"defect": "payments-crash" | "everything-crashes" | ""}: in the code built next
+    PUT    /stand-in/defect     {"defect": a name of those below, or ""}: in the code built next
     GET    /stand-in/processes  {"running": {deployment id: process id}}
 
 The next `count` requests whose path contains `path` (all, without it) get that answer: `hang` carries the request out
@@ -47,7 +47,7 @@ class Defect(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    defect: Literal["payments-crash", "everything-crashes", ""]
+    defect: Literal["payments-crash", "everything-crashes", "webhooks-refused", ""]
 
 
 class Limit(BaseModel):

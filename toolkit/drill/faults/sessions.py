@@ -1,0 +1,114 @@
+"""Sessions that somebody opens and leaves: a report in a transaction, a migration that waits, a leak.
+
+They are held by a process of their own, which is a person's or a program's that nobody thinks of. It ends with the
+sandbox, and when the last of its sessions was ended by somebody.
+"""
+
+import json
+import select
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from toolkit.clock import wait_until
+from toolkit.drill.fault_kinds import Sessions
+from toolkit.drill.state import SandboxState, is_running, last_words, write_private
+from toolkit.errors import DatabaseError
+from toolkit.places import sandbox_home
+
+OPEN_WITHIN_S = 15.0
+LOOKED_EVERY_S = 0.2
+
+
+def url_of(by: str, state: SandboxState) -> str:
+    """As whom. The application's role itself has no login: its owner takes it on."""
+    if by == "admin":
+        return state.admin_url
+    url = state.owner_url
+    return url if by == "owner" else make_conninfo(url, options="-c role=churn_app")
+
+
+def hold(fault: Sessions, state: SandboxState) -> dict[str, object]:
+    """Open them, and return when each is in its transaction, waits in it, or was refused for want of room.
+
+    Raises DatabaseError when not one comes up.
+    """
+    home = sandbox_home(state.name)
+    number = len(list(home.glob("held-*.json")))
+    config, log = home / f"held-{number}.json", home / f"held-{number}.log"
+    told = {"url": url_of(fault.by, state), "count": fault.count, "statement": fault.statement}
+    told |= {"program": fault.program, "keeper": [state.keeper_pid, state.keeper_started]}
+    write_private(config, json.dumps(told))
+    argv = [sys.executable, "-m", "toolkit.drill.faults.sessions", str(config)]
+    with log.open("ab") as words:
+        subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=words, stderr=words, start_new_session=True)
+    wait_until(lambda: "open" in log.read_text(), within=OPEN_WITHIN_S, what="the sessions to be open")
+    if not (opened := int(last_words(log).split()[-1])):
+        raise DatabaseError("No session could be opened", target=state.name)
+    return {"sessions": opened}
+
+
+class Holder:
+    """Opens them in turn and keeps them. One that waits for a lock waits in a thread of its own."""
+
+    def __init__(self, config: Path) -> None:
+        self._told = json.loads(config.read_text())
+        self._sessions: list[psycopg.Connection] = []
+
+    def open(self) -> int:
+        """How many there are now: as many as were wanted, or as many as there was room for."""
+        for _ in range(self._told["count"]):
+            try:
+                conn = psycopg.connect(self._told["url"], application_name=self._told["program"], connect_timeout=5)
+            except psycopg.OperationalError:
+                break
+            self._sessions.append(conn)
+            threading.Thread(target=self._run, args=(conn,), daemon=True).start()
+        return len(self._sessions)
+
+    def _run(self, conn: psycopg.Connection) -> None:
+        try:
+            conn.execute(sql.SQL(self._told["statement"]))
+        except psycopg.Error:
+            conn.close()
+
+    def busy(self) -> bool:
+        """Whether each is where it should be: in its transaction, or waiting for it."""
+        return all(conn.closed or conn.info.transaction_status for conn in self._sessions)
+
+    def wanted(self) -> bool:
+        """While the sandbox runs and one of them is there."""
+        there = [conn for conn in self._sessions if not conn.closed and _answers(conn)]
+        return bool(there) and is_running(*self._told["keeper"])
+
+
+def _answers(conn: psycopg.Connection) -> bool:
+    """Whether the server still has its other end: a session that was ended has closed it."""
+    readable, _, _ = select.select([conn.fileno()], [], [], 0)
+    if not readable or conn.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+        return True
+    conn.pgconn.consume_input()
+    return conn.pgconn.status == psycopg.pq.ConnStatus.OK
+
+
+def main() -> None:
+    """`python -m toolkit.drill.faults.sessions CONFIG`: hold them until the sandbox ends."""
+    holder = Holder(Path(sys.argv[1]))
+    opened = holder.open()
+    deadline = time.monotonic() + OPEN_WITHIN_S / 2
+    while not holder.busy() and time.monotonic() < deadline:
+        time.sleep(LOOKED_EVERY_S / 10)
+    sys.stdout.write(f"open {opened}\n")
+    sys.stdout.flush()
+    while holder.wanted():
+        time.sleep(LOOKED_EVERY_S)
+
+
+if __name__ == "__main__":
+    main()
