@@ -46,7 +46,7 @@ class AppliedMigration:
 
     `down_problem`: why it cannot go down by its file; None when it can. `rewrites`: tables whose rows it changes or
     removes, as they are named there. `takes`: what its down removes that holds data, in words; None where the text does
-    not tell.
+    not tell. `destroys`: what it removes itself that held data, in words: no down brings that back.
     """
 
     version: int
@@ -55,6 +55,7 @@ class AppliedMigration:
     down_problem: str | None = None
     rewrites: tuple[str, ...] = ()
     takes: tuple[str, ...] | None = ()
+    destroys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,3 +91,8 @@ class Facts:
     in_the_way: Sequence[str] = ()  # the sessions that hold those locks, in words
     service_up: bool | None = None  # whether any health endpoint answered at all
     platform_up: bool | None = None
+    signals: Mapping[str, str] = field(
+        default_factory=dict
+    )  # what the monitor has raised and not cleared: its evidence
+    events_in: tuple[int, int] | None = None  # the requests that brought events just now, and how many got a 2xx
+    breach: str = ""  # the reason for which the incident was opened, where that tells of a breach

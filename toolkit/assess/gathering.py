@@ -7,6 +7,7 @@ from datetime import datetime
 from toolkit.adapters.systems import Systems
 from toolkit.analysis import fields
 from toolkit.assess.facts import AppliedMigration, Facts, Failure, Release
+from toolkit.assess.quiet import declared_breach
 from toolkit.assess.views import Views
 from toolkit.errors import ToolkitError
 from toolkit.incident import OPENED, Incident
@@ -45,7 +46,28 @@ def facts_of(views: Views, systems: Systems, incident: Incident) -> Facts:
         in_the_way=tuple(dict.fromkeys(str(blocker) for each in waiting for blocker in each.blockers)),
         service_up=any(each.status_code is not None for _, each in health) if health else None,
         platform_up=platform is not None if systems.hosted else None,
+        signals=_raised(incident),
+        events_in=_events_in(views, systems.playbook),
+        breach=declared_breach(incident.reasons),
     )
+
+
+def _raised(incident: Incident) -> dict[str, str]:
+    """The signals that are up, with their evidence as it was when they were raised."""
+    up: dict[str, str] = {}
+    for entry in incident.journal.entries():
+        if entry.kind == "signal.raised":
+            up[str(entry.data.get("signal"))] = str(entry.data.get("evidence") or "")
+        elif entry.kind == "signal.cleared":
+            up.pop(str(entry.data.get("signal")), None)
+    return up
+
+
+def _events_in(views: Views, playbook: Playbook) -> tuple[int, int] | None:
+    traffic, path = views.traffic.value, playbook.endpoints.webhook
+    if traffic is None or not path:
+        return None
+    return sum(each.requests for each in traffic.paths if each.path == path), traffic.succeeded_at(path)
 
 
 def failing_since(incident: Incident) -> dict[str, datetime]:
@@ -90,8 +112,24 @@ def _applied(systems: Systems, version: int | None) -> list[AppliedMigration]:
 def _read(migration: Migration, up: Script) -> AppliedMigration:
     text = up.content.decode()
     return AppliedMigration(
-        migration.version, migration.name, text, migration.down_problem, _rewrites(up), _takes(migration.down)
+        migration.version,
+        migration.name,
+        text,
+        migration.down_problem,
+        _rewrites(up),
+        _takes(migration.down),
+        _destroys(up),
     )
+
+
+def _destroys(up: Script) -> tuple[str, ...]:
+    """What an up removes that held data. A table that it made itself, or replaces, is none of it."""
+    try:
+        found = losses(up.statements)
+    except SqlError:
+        return ()
+    kinds = (LossKind.TABLE, LossKind.COLUMN, LossKind.SCHEMA)
+    return tuple(dict.fromkeys(loss.what for loss in found if loss.kind in kinds))
 
 
 def _rewrites(up: Script) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from toolkit.assess import quiet
 from toolkit.assess.facts import AppliedMigration, Facts, Failure
 
 EVERYTHING = 0.9  # so large a share of failing requests
@@ -30,6 +31,8 @@ class Cause(StrEnum):
     LOCKS = "locks"
     CONNECTIONS = "connections"
     PLATFORM = "platform"
+    DATA = "data"
+    QUEUE = "queue"
     UNKNOWN = "unknown"
 
 
@@ -52,6 +55,8 @@ class Hypothesis:
             Cause.LOCKS: "Sessions wait for a lock",
             Cause.CONNECTIONS: "The database has no connection left",
             Cause.PLATFORM: "The platform does not work",
+            Cause.DATA: "Rows were removed, and no migration did it",
+            Cause.QUEUE: "Jobs are stuck",
             Cause.UNKNOWN: "Something else",
         }[self.cause]
 
@@ -70,6 +75,7 @@ _INSTEAD = {  # what helps where no rollback does
     Cause.DATABASE: ("A rollback needs the database too: get it back first, with whoever hosts it.",),
     Cause.LOCKS: ("Whoever is in the way is named above: let it end, or end that session.",),
     Cause.CONNECTIONS: ("Connections must come free first: toolkit diagnose tells who holds them.",),
+    Cause.QUEUE: ("Nobody works on these jobs: put them back or cancel them, and start the worker.",),
     Cause.PLATFORM: ("Open a ticket with the platform; a rollback needs its API.",),
 }
 
@@ -77,7 +83,7 @@ _INSTEAD = {  # what helps where no rollback does
 def hypotheses(facts: Facts) -> list[Hypothesis]:
     """All that the facts suggest, the best supported first; never empty."""
     found = [*_of_migrations(facts), *_of_deployment(facts), *_of_database(facts)]
-    found += [*_of_locks(facts), *_of_connections(facts), *_of_platform(facts)]
+    found += [*_of_locks(facts), *_of_connections(facts), *_of_platform(facts), *_of_data(facts), *_of_queue(facts)]
     order = list(Confidence)
     return sorted(found, key=lambda each: order.index(each.confidence)) or [_something_else(facts)]
 
@@ -85,6 +91,9 @@ def hypotheses(facts: Facts) -> list[Hypothesis]:
 def recommend(facts: Facts, ranked: Sequence[Hypothesis]) -> Recommendation:
     """The rollback that the best hypothesis calls for, if its evidence carries one."""
     best = ranked[0]
+    if facts.breach:
+        against = ("Writes stop while it runs, and every other session is ended.",)
+        return Recommendation("emergency", facts.stable_version, (f"Declared: {facts.breach}.",), against)
     if facts.dirty and facts.stable_version is not None:
         return Recommendation(
             "migration",
@@ -96,6 +105,9 @@ def recommend(facts: Facts, ranked: Sequence[Hypothesis]) -> Recommendation:
         return everything
     if best.cause is Cause.MIGRATION and best.confidence is not Confidence.WEAK and facts.stable_version is not None:
         return _restore(facts, best) or _migration_rollback(facts, best)
+    if best.cause is Cause.DATA:
+        against = ("It needs a backup from before it, and carries over what was acknowledged since.",)
+        return Recommendation("restore", facts.stable_version, best.supporting, against)
     if best.cause is Cause.DEPLOYMENT and best.confidence is not Confidence.WEAK:
         against = ("The old deployment comes back with its old environment and cron jobs.",)
         return Recommendation("application", None, best.supporting, against)
@@ -120,6 +132,9 @@ def _restore(facts: Facts, best: Hypothesis) -> Recommendation | None:
     """What no down brings back is in a backup: overwritten rows, and whatever a migration without a down took."""
     recent = _unverified(facts)
     reasons = [f"Migration {m.version} cannot go down: {m.down_problem}." for m in recent if m.down_problem]
+    reasons += [
+        f"Migration {m.version} drops {', '.join(m.destroys)}: no down brings rows back." for m in recent if m.destroys
+    ]
     reasons += [f"{share:.0%} of the values of {name} are others than before." for name, share in _rewritten(facts)]
     if not reasons:
         return None
@@ -170,7 +185,9 @@ def _of_migration(migration: AppliedMigration, older: str, facts: Facts) -> Hypo
     taken = _taken(migration.sql, facts.gone)
     supporting += [f"It names {name}, which was there when all was verified and is not any more." for name in taken]
     missed = any(name in column.split(".")[-2:] for column in taken for name, _ in touched)
-    if brought or rewritten or missed:
+    slower = quiet.slower_without_index(migration, facts)
+    supporting += [slower] if slower else []
+    if brought or rewritten or missed or slower:
         return Hypothesis(Cause.MIGRATION, str(migration.version), Confidence.STRONG, tuple(supporting), ())
     against = ("No error was seen that names anything it brought.",)
     confidence = Confidence.SOME if touched or taken else Confidence.WEAK
@@ -204,10 +221,12 @@ def _of_deployment(facts: Facts) -> list[Hypothesis]:
     if facts.production is None or facts.stable_deployment in (None, facts.production.id):
         return []
     supporting = ["It went live after the newest verification, which another deployment passed."]
+    ahead, refused = quiet.ahead_of_schema(facts), quiet.refused_events(facts)
+    supporting += [each for each in (ahead, refused) if each]
     against = [
         f"{error.count} errors come from the database and name {error.objects[0]}."
         for error in facts.errors
-        if error.objects
+        if error.objects and not ahead
     ]
     late: list[str] = []
     built = facts.production.created_at
@@ -219,9 +238,13 @@ def _of_deployment(facts: Facts) -> list[Hypothesis]:
     if failing:
         supporting.append(f"{sum(e.count for e in failing)} of its answers are server errors without a database error.")
     confidence = (
-        Confidence.STRONG if failing and not against and not late else Confidence.WEAK if against else Confidence.SOME
+        Confidence.STRONG
+        if (failing or ahead or refused) and not against and not late
+        else Confidence.WEAK
+        if against
+        else Confidence.SOME
     )
-    if not facts.errors:
+    if not facts.errors and not refused:
         confidence = Confidence.WEAK
     return [Hypothesis(Cause.DEPLOYMENT, facts.production.id, confidence, tuple(supporting), (*against, *late))]
 
@@ -261,6 +284,20 @@ def _of_platform(facts: Facts) -> list[Hypothesis]:
     supporting = ("Neither the service nor the platform's own API answers.", "The database does.")
     against = ("A cut line to us looks the same: look at the platform's status page.",)
     return [Hypothesis(Cause.PLATFORM, "", Confidence.SOME, supporting, against)]
+
+
+def _of_data(facts: Facts) -> list[Hypothesis]:
+    """Rows that are gone where no migration since the last verification removes any."""
+    lost = quiet.lost_rows(facts)
+    if not lost or any(m.rewrites or m.destroys for m in _unverified(facts)):
+        return []
+    against = ("A clean-up that was meant looks the same: ask before anything is brought back.",)
+    return [Hypothesis(Cause.DATA, "", Confidence.STRONG, (lost,), against)]
+
+
+def _of_queue(facts: Facts) -> list[Hypothesis]:
+    stuck = quiet.stuck_queue(facts)
+    return [Hypothesis(Cause.QUEUE, "", Confidence.SOME, (stuck,), ())] if stuck else []
 
 
 def _apart(later: datetime, earlier: datetime) -> str:

@@ -96,7 +96,7 @@ class Drill:
         warm_up()
         try:
             self.start()
-            for part in (self._respond, self._judge, self.settle, self._report):
+            for part in (self._respond, self.settle, self._report):
                 self._attempt(part)
             return self.finish()
         except KeyboardInterrupt:
@@ -110,7 +110,6 @@ class Drill:
     def _respond(self) -> None:
         self.break_it()
         self.wait_for_incident()
-        self._attempt(self._expect_failing)
         for response in self._response:
             with self._phase(PHASES.get(response.notebook, "by hand")):
                 self._carry_out(response)
@@ -223,11 +222,14 @@ class Drill:
         begun, found = moment_of_fault(self.folder), self.incident.moment(State.OPEN)
         if begun and found and found < begun:
             raise _false_alarm()
+        self._attempt(self._expect_failing)
 
     def settle(self) -> None:
         """Stop the traffic, let the senders deliver what is left, and account for every event."""
         ledger = self.folder / "ledger.sqlite"
         self._attempt(self._running.check)  # a part that died spoils the drill, but not the accounting
+        if moment_of_fault(self.folder):
+            self._attempt(self._judge)
         with self._phase("settle"):
             self._running.stop_monitor()  # first: the silence that follows is no incident
             self._running.stop_traffic()

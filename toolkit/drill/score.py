@@ -12,11 +12,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from toolkit.checks import Outcome
+from toolkit.clock import utc_now
+from toolkit.drill.judgement import Decision, Kept, decision, kept, looks
 from toolkit.drill.ledger import Accounting, downtime, totals
+from toolkit.drill.scenario import load_scenario
 from toolkit.errors import ToolkitError
 from toolkit.incident import FACILITATOR_FILE, Incident, State
 from toolkit.journal import Journal
-from toolkit.playbook import Severity
+from toolkit.playbook import Severity, load_playbook
 
 SCORE_FILE = "score.json"
 
@@ -27,8 +30,9 @@ class Score(BaseModel):
     Times are seconds from the moment the fault began to be put in; None where it did not come to that. `outcome` is
     'resolved', 'mitigated', 'detected', 'not detected' or 'interrupted': how far it came. `stopped_by` tells what ended
     the line before its end. `checks` are counts by outcome, all 0 where nothing was verified. `downtime_s` and
-    `degraded_s` are whole seconds as the senders saw them. `phases` are seconds by name, in order. What could not be
-    counted is None.
+    `degraded_s` are whole seconds as the senders saw them. `phases` are seconds by name, in order. `hypothesis` tells
+    whether it held 'before', 'during' and 'after' the fault, by the facilitator's looks. `regret` is how far the answer
+    was from the best in hindsight, where that was played: seconds and rows. What could not be counted is None.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +44,7 @@ class Score(BaseModel):
     severity: Severity | None
     time_to_detect_s: float | None
     time_to_acknowledge_s: float | None
+    time_to_decide_s: float | None = None
     time_to_mitigate_s: float | None
     time_to_resolve_s: float | None
     requests: int | None
@@ -53,6 +58,10 @@ class Score(BaseModel):
     downtime_s: int | None
     degraded_s: int | None
     checks: Mapping[str, int]
+    hypothesis: Mapping[str, bool] = {}
+    decision: Decision = Decision()
+    kept: Kept = Kept()
+    regret: Mapping[str, float | None] = {}
     phases: Mapping[str, float]
     journal_head: Mapping[str, Any]
     facilitator_head: Mapping[str, Any] = {}
@@ -60,9 +69,11 @@ class Score(BaseModel):
 
     @property
     def passed(self) -> bool:
-        """Mitigated, verified, nothing lost, doubled or invented, and the line ran to its end."""
+        """Resolved, verified, well again as senders and data see it, nothing lost, doubled or invented, and the line
+        ran to its end.
+        """
         none_wrong = (self.lost, self.duplicated, self.unexpected, self.effects_wrong) == (0, 0, 0, 0)
-        accounted = bool(self.acknowledged) and none_wrong
+        accounted = bool(self.acknowledged) and none_wrong and self.hypothesis.get("after") is True
         return self.outcome == "resolved" and self.verified and accounted and self.stopped_by is None
 
     def rows(self) -> list[dict[str, object]]:
@@ -72,8 +83,11 @@ class Score(BaseModel):
             "severity": self.severity or "none",
             "time to detect": _seconds(self.time_to_detect_s),
             "time to acknowledge": _seconds(self.time_to_acknowledge_s),
+            "time to decide": _seconds(self.time_to_decide_s),
             "time to mitigate": _seconds(self.time_to_mitigate_s),
             "time to resolve": _seconds(self.time_to_resolve_s),
+            "recommended": _verdict(self.decision.recommended, self.decision.recommendation),
+            "done": _verdict(", then ".join(self.decision.done), self.decision.verdict),
             "down / degraded, as the senders saw it": f"{_count(self.downtime_s)} s / {_count(self.degraded_s)} s",
             "requests / failed": f"{_count(self.requests)} / {_count(self.failed_requests)}",
             "events acknowledged": _count(self.acknowledged),
@@ -81,6 +95,13 @@ class Score(BaseModel):
             "duplicated": _count(self.duplicated),
             "unexpected": _count(self.unexpected),
             "effects missing or doubled": _count(self.effects_wrong),
+            "steady-state hypothesis": ", ".join(
+                f"{'holds' if held else 'does not hold'} {when}" for when, held in self.hypothesis.items()
+            )
+            or "not looked at",
+            "updates made / missed": f"{self.kept.updates_made} / {self.kept.updates_missed}",
+            "checklist": ", ".join(f"{count} {state}" for state, count in self.kept.checklist.items() if count)
+            or "none",
             "checks": ", ".join(f"{count} {outcome}" for outcome, count in self.checks.items())
             if any(self.checks.values())
             else "none ran",
@@ -111,6 +132,7 @@ def score_drill(
     """
     incident = Incident(folder)
     broke_at = moment_of_fault(folder)
+    decided = decision(load_scenario(scenario), incident)
     verification = incident.latest("verification.made")
     moments = {state: _since(broke_at, incident.moment(state)) for state in State}
     head = incident.journal.head()
@@ -122,12 +144,16 @@ def score_drill(
         severity=incident.worst_severity,
         time_to_detect_s=moments[State.OPEN],
         time_to_acknowledge_s=moments[State.ACKNOWLEDGED],
+        time_to_decide_s=_since(broke_at, decided.at),
         time_to_mitigate_s=moments[State.MITIGATED],
         time_to_resolve_s=moments[State.RESOLVED],
         **_sent(folder / "ledger.sqlite", broke_at),
         **_accounted(accounting),
         checks=dict.fromkeys((outcome.value for outcome in Outcome), 0)
         | (verification.data["tally"] if verification else {}),
+        hypothesis=looks(folder),
+        decision=decided,
+        kept=kept(load_playbook(), incident, utc_now()),
         phases=dict(phases),
         journal_head={"seq": head.seq, "hash": head.hash},
         stopped_by=stopped_by,
@@ -161,6 +187,10 @@ def moment_of_fault(folder: Path) -> datetime | None:
 
 def _since(begin: datetime | None, moment: datetime | None) -> float | None:
     return round((moment - begin).total_seconds(), 3) if begin and moment else None
+
+
+def _verdict(kind: str, verdict: str) -> str:
+    return f"{kind.replace('-', ' ')}: {verdict}" if kind else "nothing"
 
 
 def _count(value: int | None) -> int | str:

@@ -1,0 +1,2 @@
+-- Settings move to the account service.
+DROP TABLE creator_settings;
