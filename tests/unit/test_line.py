@@ -8,6 +8,8 @@ import pytest
 from rich.console import Console
 
 from toolkit.cli.drill_display import summary
+from toolkit.drill import line
+from toolkit.drill.hypothesis import Look
 from toolkit.drill.line import Drill
 from toolkit.drill.scenario import load_scenario
 from toolkit.errors import ToolkitError
@@ -16,6 +18,8 @@ from toolkit.playbook import Severity
 
 class RunningSandbox:
     """One that lacks nothing."""
+
+    state = None
 
     def check(self) -> None: ...
 
@@ -42,10 +46,24 @@ def test_an_alarm_from_before_the_fault_is_no_detection(drill: Drill) -> None:
         drill.wait_for_incident()
 
 
-def test_one_from_after_it_is(drill: Drill) -> None:
+def test_one_from_after_it_is_and_the_hypothesis_is_looked_at(drill: Drill, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = Look("at most 2% of the requests fail", False, "60 of 100 failed in 3 s")
+    monkeypatch.setattr(line, "look", lambda *_: [failing])
     drill.facilitator.append("fault.begun", {}, actor="facilitator")
     drill.incident.open(Severity.P1, ["requests fail"], actor="monitor")
     drill.wait_for_incident()
+    looked = drill.facilitator.entries()[-1]
+    assert (looked.kind, looked.data["when"], looked.data["holds"]) == ("hypothesis.looked", "during", False)
+    assert drill.stopped_by is None
+
+
+def test_a_fault_during_which_all_is_well_stops_the_line(drill: Drill, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "look", lambda *_: [Look("webhooks are acknowledged", True, "60 in 3 s")])
+    monkeypatch.setattr(line, "FAILS_WITHIN_S", 0.5)
+    drill.facilitator.append("fault.begun", {}, actor="facilitator")
+    drill.incident.open(Severity.P1, ["requests fail"], actor="monitor")
+    drill.wait_for_incident()
+    assert "hypothesis holds during the fault" in (drill.stopped_by or "")
 
 
 def test_a_score_finds_room_on_a_full_disk_or_none_is_left(drill: Drill, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,10 +23,72 @@ def list_(json: Json = False) -> None:
     if json:
         print_json({"scenarios": [scenario.model_dump(mode="json") for scenario in scenarios]})
         return
-    table = Table("scenario", "what breaks", "rollback", "severity", "takes")
+    table = Table("scenario", "what breaks", "answer", "severity", "takes")
     for each in scenarios:
         table.add_row(each.name, each.title, each.rollback_type, each.severity, f"about {each.takes_s:.0f} s")
     Console().print(table)
+
+
+@app.command(epilog=examples("toolkit drill show lock-queue", "toolkit drill show gitlab-2017 --json"))
+def show(
+    scenario: Annotated[str, typer.Argument(help="A name from `toolkit drill list`.")], json: Json = False
+) -> None:
+    """Tell all of one scenario: its fault, the answer key, what it teaches. Not before you play it."""
+    from toolkit.drill.scenario import load_scenario
+
+    chosen = load_scenario(scenario)
+    if json:
+        print_json(chosen.model_dump(mode="json"))
+        return
+    console = Console()
+    console.print(f"[b]{chosen.title}[/b]  ({chosen.severity}, first seen as {chosen.signal})\n\n{chosen.story}")
+    table = Table("answer", "by the key", "what", "what comes of it")
+    for verdict, answers in (("right", chosen.right_answers), ("wrong", chosen.wrong_answers)):
+        for each in answers:
+            table.add_row(each.rollback, verdict, each.what, each.comes_of_it)
+    console.print(table)
+    console.print(f"\n{chosen.teaches}{''.join(f'{each}' for each in chosen.sources)}", soft_wrap=True)
+
+
+@app.command(
+    epilog=examples("toolkit drill regret breaking-migration", "toolkit drill regret lock-queue --seed 3 --json")
+)
+def regret(
+    scenario: Annotated[str, typer.Argument(help="A name from `toolkit drill list`.")],
+    seed: Seed = 1,
+    out: Annotated[Path | None, typer.Option(help="The folder to leave behind; it must not exist.")] = None,
+    json: Json = False,
+) -> None:
+    """Answer the same fault in every way, on copies, and compare: seconds until all is well, rows that are wrong.
+
+    A minute for each way. Exit code 0 when the right answer of the key is no worse than the best in rows.
+    """
+    from dataclasses import asdict
+
+    from toolkit.drill.line import drill_folder
+    from toolkit.drill.regret import best, play, require_new
+    from toolkit.drill.regret import regret as regret_of
+    from toolkit.drill.scenario import load_scenario
+
+    chosen = load_scenario(scenario)
+    folder = out or drill_folder(REPORTS, f"regret-{scenario}", seed)
+    require_new(folder)
+    console = Console(stderr=True)
+    outcomes = play(chosen, seed, folder, listen=lambda each: console.print(" · ".join(map(str, each.row().values()))))
+    right = next(each for each in outcomes if each.answer == chosen.right_answers[0].rollback)
+    known, apart = best(outcomes), regret_of(right, outcomes)
+    if json:
+        print_json(
+            {"scenario": scenario, "seed": seed, "folder": str(folder), "best": known.answer if known else None}
+            | {"regret_of_the_right_answer": apart, "answers": [asdict(each) for each in outcomes]}
+        )
+    else:
+        table = Table(*outcomes[0].row())
+        for each in outcomes:
+            table.add_row(*(str(value) for value in each.row().values()))
+        Console().print(table)
+        typer.echo(f"Best in hindsight: {known.answer if known else 'none of them healed it'}. Evidence: {folder}")
+    raise typer.Exit(0 if apart and apart["rows"] == 0 else 1)
 
 
 @app.command(
