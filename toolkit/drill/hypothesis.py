@@ -85,7 +85,7 @@ def figures(hypothesis: Hypothesis, state: SandboxState) -> Figures:
 def look(hypothesis: Hypothesis, state: SandboxState, before: Figures) -> list[Look]:
     """All of it, just now. `before`: the figures from when the service was well."""
     now = figures(hypothesis, state) if hypothesis.probes else {}
-    return [*_sent(hypothesis, state), *(_answered(probe, before, now) for probe in hypothesis.probes)]
+    return [*_sent(hypothesis, state), *(judged(probe, before, now) for probe in hypothesis.probes)]
 
 
 def _sent(hypothesis: Hypothesis, state: SandboxState) -> list[Look]:
@@ -109,7 +109,8 @@ def _sent(hypothesis: Hypothesis, state: SandboxState) -> list[Look]:
     ]
 
 
-def _answered(probe: Probe, before: Figures, now: Figures) -> Look:
+def judged(probe: Probe, before: Figures, now: Figures) -> Look:
+    """A probe's answer by its tolerance. Unknown where it was not answered now, or, where that matters, before."""
     if probe.ask not in now:
         return Look(probe.what, None, str(now.get(f"{probe.ask}!", "the database did not answer")))
     is_now = now[probe.ask]
