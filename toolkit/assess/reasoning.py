@@ -15,6 +15,7 @@ from toolkit.assess.facts import AppliedMigration, Facts, Failure
 
 EVERYTHING = 0.9  # so large a share of failing requests
 LONG_BLOCKED_S = 5.0  # a lock that is waited for so long is more than traffic
+BLOCKED_WITH_ERRORS_S = 1.0  # where requests are ended by timeouts or locks, too
 CLOCKS_APART = timedelta(seconds=30)  # the platform's clock and ours
 
 
@@ -258,9 +259,9 @@ def _of_database(facts: Facts) -> list[Hypothesis]:
 
 def _of_locks(facts: Facts) -> list[Hypothesis]:
     """A session that holds what others wait for: the change may be fine, and what runs it in the way."""
-    if not facts.blocked or facts.blocked_s < LONG_BLOCKED_S:
-        return []
     refused = sum(e.count for e in facts.errors if e.sqlstate in ("55P03", "57014", "40P01"))
+    if not facts.blocked or facts.blocked_s < (BLOCKED_WITH_ERRORS_S if refused else LONG_BLOCKED_S):
+        return []
     supporting = [f"{facts.blocked} sessions wait, the longest for {facts.blocked_s:.0f} s."]
     supporting += [f"In the way: {each}." for each in facts.in_the_way]
     supporting += [f"{refused} errors tell of a lock or of a timeout."] if refused else []
