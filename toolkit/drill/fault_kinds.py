@@ -52,7 +52,7 @@ class Sql(_Part):
     """Run statements by hand, in one transaction, as somebody. The scenario's parameters are theirs, by name."""
 
     kind: Literal["sql"]
-    by: Literal["owner", "admin", "application"]
+    by: Literal["owner", "admin"]
     statements: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
@@ -61,7 +61,7 @@ class Sessions(_Part):
     sandbox, or when somebody ends them. `program` is the application_name that the server shows."""
 
     kind: Literal["sessions"]
-    by: Literal["owner", "application", "admin"]
+    by: Literal["owner", "admin"]
     count: Annotated[int, Field(ge=1, le=500)] = 1
     statement: str
     program: str

@@ -1,7 +1,7 @@
 """Sessions that somebody opens and leaves: a report in a transaction, a migration that waits, a leak.
 
 They are held by a process of their own, which is a person's or a program's that nobody thinks of. It ends with the
-sandbox, and when the last of its sessions was ended by somebody.
+sandbox, and when somebody has ended one of its sessions.
 """
 
 import json
@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from toolkit.clock import wait_until
 from toolkit.drill.fault_kinds import Sessions
@@ -27,11 +26,8 @@ LOOKED_EVERY_S = 0.2
 
 
 def url_of(by: str, state: SandboxState) -> str:
-    """As whom. The application's role itself has no login: its owner takes it on."""
-    if by == "admin":
-        return state.admin_url
-    url = state.owner_url
-    return url if by == "owner" else make_conninfo(url, options="-c role=churn_app")
+    """As whom."""
+    return state.admin_url if by == "admin" else state.owner_url
 
 
 def hold(fault: Sessions, state: SandboxState) -> dict[str, object]:
@@ -62,8 +58,8 @@ class Holder:
         self._sessions: list[psycopg.Connection] = []
 
     def open(self) -> int:
-        """How many there are now: as many as were wanted, or as many as there was room for."""
-        for _ in range(self._told["count"]):
+        """How many there are now: as many as are wanted, or as many as there is room for."""
+        for _ in range(self._told["count"] - len(self._sessions)):
             try:
                 conn = psycopg.connect(self._told["url"], application_name=self._told["program"], connect_timeout=5)
             except psycopg.OperationalError:
@@ -83,13 +79,14 @@ class Holder:
         return all(conn.closed or conn.info.transaction_status for conn in self._sessions)
 
     def wanted(self) -> bool:
-        """While the sandbox runs and one of them is there."""
-        there = [conn for conn in self._sessions if not conn.closed and _answers(conn)]
-        return bool(there) and is_running(*self._told["keeper"])
+        """While the sandbox runs and nobody has ended one of them."""
+        return all(_answers(conn) for conn in self._sessions) and is_running(*self._told["keeper"])
 
 
 def _answers(conn: psycopg.Connection) -> bool:
     """Whether the server still has its other end: a session that was ended has closed it."""
+    if conn.closed:
+        return False
     readable, _, _ = select.select([conn.fileno()], [], [], 0)
     if not readable or conn.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
         return True
@@ -108,6 +105,7 @@ def main() -> None:
     sys.stdout.flush()
     while holder.wanted():
         time.sleep(LOOKED_EVERY_S)
+        holder.open()  # what was refused for want of room is tried again: a leak goes on
 
 
 if __name__ == "__main__":
