@@ -33,6 +33,7 @@ from toolkit.drill.given import GivenServer
 from toolkit.drill.ledger import record_baseline
 from toolkit.drill.schema import MIGRATIONS, migrate_up, seed
 from toolkit.drill.service.builds import NEWEST, OLDEST
+from toolkit.drill.small_disk import release
 from toolkit.drill.state import EDGE_CONFIG, SandboxOptions, SandboxState, last_words, write_private
 from toolkit.errors import ToolkitError
 from toolkit.incident import JOURNAL_FILE
@@ -278,6 +279,7 @@ class Keeper:
                 child.wait()
         if self.server is not None:
             self.server.stop(immediately=True)
+        release(self.home)
         shutil.rmtree(self.home, ignore_errors=True)
 
 

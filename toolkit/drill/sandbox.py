@@ -20,6 +20,7 @@ import psutil
 from filelock import FileLock
 
 from toolkit.clock import wait_until
+from toolkit.drill.small_disk import release
 from toolkit.drill.state import SandboxOptions, SandboxState, last_words
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.lifeline import VARIABLE, Lifeline, spawn
@@ -151,6 +152,7 @@ def clear_leftovers() -> None:
     for home in runtime_home().glob("sandbox-*"):
         state = SandboxState.read(home)
         if (state is not None and not state.alive()) or (state is None and not _being_made(home)):
+            release(home)
             shutil.rmtree(home, ignore_errors=True)
 
 

@@ -8,7 +8,6 @@ import os
 import pwd
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from psycopg import sql
 
 from toolkit.clock import wait_until
 from toolkit.drill.fault_kinds import Backups, Disk
+from toolkit.drill.small_disk import mount
 from toolkit.drill.state import SandboxState
 from toolkit.errors import UsageError
 from toolkit.places import sandbox_home
@@ -106,16 +106,7 @@ def spoil_backups(fault: Backups, state: SandboxState) -> dict[str, object]:
 
 def move_to_small_disk(fault: Disk, state: SandboxState) -> dict[str, object]:
     """Mount a file system of that size in the sandbox's folder, and move the table there."""
-    place = sandbox_home(state.name) / "disk"
-    place.mkdir(exist_ok=True)
-    size = f"size={fault.megabytes}m"
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", place], capture_output=True, check=False)
-    if done.returncode:
-        raise UsageError(
-            "A disk of its own cannot be mounted here: that needs Linux and the right to mount",
-            state="nothing was done",
-            next="run this drill as root, or another one",
-        )
+    place = mount(sandbox_home(state.name), fault.megabytes)
     folder = place / "data"
     folder.mkdir(mode=0o700)
     owner = pwd.getpwuid((_data(state)).stat().st_uid)
