@@ -35,14 +35,15 @@ class Damage:
 class Proposal:
     """A damage to confirm, `evidence` as sentences, and about how many rows it would be; None: not known.
 
-    `migrated`: a migration's statement says so, or the transaction that wrote the rows changed the schema too. Without
-    that it may as well be lawful work on many rows, and is no damage until somebody says so.
+    `certain`: a migration's statement says so, the transaction that wrote the rows changed the schema too, or the
+    playbook rules it out. Without that it may as well be lawful work on many rows, and is no damage until somebody says
+    so.
     """
 
     damage: Damage
     evidence: tuple[str, ...]
     rows: int | None
-    migrated: bool
+    certain: bool
 
 
 def told_on_a_copy(damage: Damage) -> Damage | None:

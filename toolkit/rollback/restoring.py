@@ -15,6 +15,7 @@ from toolkit.errors import PlatformError, RollbackError
 from toolkit.incident import Incident
 from toolkit.progress import Advance, no_advance
 from toolkit.rollback.damage import Damage, Proposal
+from toolkit.rollback.lost_rows import propose_lost_rows
 from toolkit.rollback.merge import propose_damage
 from toolkit.rollback.plan import AS_PROPOSED, NEWEST, Plan, RestoreWish, is_platform
 from toolkit.rollback.platform_recovery import PlatformRecovery, plan_platform_recovery, wanted_moment
@@ -71,9 +72,10 @@ def restore_plan(
     schemas = [schema for schema in names.schemas if schema != OWN_SCHEMA]
     with systems.database.reading(within_ms=READ_WITHIN_MS) as conn:
         survey = survey_schemas(conn, schemas)
-        proposed = _proposed(conn, situation, schemas)
+        stable = situation.stable[0] if situation.stable else None
+        proposed = (*_proposed(conn, situation, schemas), *propose_lost_rows(conn, systems.playbook, stable))
         turn = _turn(conn, incident.id, str(chosen.path), turn)
-    damage = tuple(each.damage for each in proposed if each.migrated) if wish.damage is None else wish.damage
+    damage = tuple(each.damage for each in proposed if each.certain) if wish.damage is None else wish.damage
     last = situation.stable[0].version if situation.stable else None
     plan = plan_restore(
         situation,

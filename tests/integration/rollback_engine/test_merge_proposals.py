@@ -47,7 +47,7 @@ def test_one_transaction_over_most_rows_is_proposed_with_its_columns(sides: Side
     assert found.rows is not None and 50 <= found.rows <= 60
     assert any("hours" in each for each in found.evidence)
     assert not any("'x'" in each for each in found.evidence)
-    assert not found.migrated, "it may be lawful work on many rows"
+    assert not found.certain, "it may be lawful work on many rows"
 
 
 def test_a_migrations_text_names_the_rows_and_the_rows_name_the_transaction(sides: Sides) -> None:
@@ -56,7 +56,7 @@ def test_a_migrations_text_names_the_rows_and_the_rows_name_the_transaction(side
     (found,) = propose(sides, text)
     assert found.damage.xids == (xid,)
     assert (found.damage.condition, found.damage.written) == ("b < 30", (("a", "'x'"),))
-    assert "the same transaction changed the schema" in found.evidence and found.migrated
+    assert "the same transaction changed the schema" in found.evidence and found.certain
 
 
 def test_a_table_that_is_gone_and_deleted_rows_say_so(sides: Sides) -> None:
