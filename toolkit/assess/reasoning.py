@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from toolkit.assess import quiet
 from toolkit.assess.facts import AppliedMigration, Facts, Failure
+from toolkit.detect.seen import Signal
 
 EVERYTHING = 0.9  # so large a share of failing requests
 LONG_BLOCKED_S = 5.0  # a lock that is waited for so long is more than traffic
@@ -266,7 +267,8 @@ def _of_locks(facts: Facts) -> list[Hypothesis]:
     supporting += [f"In the way: {each}." for each in facts.in_the_way]
     supporting += [f"{refused} errors tell of a lock or of a timeout."] if refused else []
     against = () if refused else ("No error was seen that tells of a lock or of a timeout.",)
-    confidence = Confidence.STRONG if refused else Confidence.WEAK
+    failing = (facts.error_rate or 0) > 0 or Signal.PERFORMANCE.value in facts.signals
+    confidence = Confidence.STRONG if refused else Confidence.SOME if failing else Confidence.WEAK
     return [Hypothesis(Cause.LOCKS, "", confidence, tuple(supporting), against)]
 
 
