@@ -43,7 +43,7 @@ def ahead_of_schema(facts: Facts) -> str:
     if not facts.migrations:
         return ""
     text = "\n".join(m.sql for m in facts.migrations)
-    missed = [e for e in facts.errors if e.sqlstate in MISSING_OBJECT and e.objects and not _named(e.objects, text)]
+    missed = [e for e in facts.errors if e.sqlstate in MISSING_OBJECT and e.objects and not _named(e.objects[0], text)]
     if not missed:
         return ""
     needs = facts.production.schema_version if facts.production else None
@@ -64,5 +64,5 @@ def _told(facts: Facts, signal: Signal) -> str:
     return f"{evidence[:1].upper()}{evidence[1:]}." if evidence else ""
 
 
-def _named(objects: Sequence[str], text: str) -> bool:
-    return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) for name in objects)
+def _named(name: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None

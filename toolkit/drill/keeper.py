@@ -50,7 +50,8 @@ END_WITHIN_S = 8.0
 CLEARED_WITHIN_S = 50.0  # for every part, the server and the folder; on a busy machine that takes a while
 SUPERVISED_EVERY_S = 0.2
 PROJECT, TEAM = "prj_churn_saver", "team_churn_saver"
-ORDERLY: Mapping[str, tuple[int, ...]] = {"senders": (0,), "monitor": (0, -signal.SIGTERM)}  # the drill ends these two
+# the drill ends the first two; a fault's sessions are ended by whoever mends it
+ORDERLY: Mapping[str, tuple[int, ...]] = {"senders": (0,), "monitor": (0, -signal.SIGTERM), "held": (0,)}
 
 
 class Keeper:
@@ -230,6 +231,12 @@ class Keeper:
         wait_until(watches, within=MONITOR_WITHIN_S, what="the monitor to watch")
         return child.pid
 
+    def _start_holder(self, held: Path) -> None:
+        """Whoever holds sessions that a fault has opened; it ends by itself when somebody ends one of them."""
+        argv = [sys.executable, "-m", "toolkit.drill.faults.sessions", str(held)]
+        with held.with_suffix(".log").open("ab") as log:
+            self.children[held.stem] = spawn(argv, lifeline=self.lifeline, stdout=log, stderr=log)
+
     def _spawn(
         self,
         name: str,
@@ -255,6 +262,9 @@ class Keeper:
         if self.state is not None and self.state.trouble is None and (trouble := self._trouble()):
             self.state.trouble = trouble
             self.state.write(self.home)
+        for held in self.home.glob("held-*.json"):
+            if held.stem not in self.children:
+                self._start_holder(held)
         if self.server is not None and not self.server.running:
             with contextlib.suppress(ToolkitError):
                 self.server.start()
@@ -263,7 +273,7 @@ class Keeper:
         """The first part that ended and should not have; its log dies with the sandbox, so its last words are kept."""
         for name, child in self.children.items():
             code = child.poll()
-            if code is not None and code not in ORDERLY.get(name, ()):
+            if code is not None and code not in ORDERLY.get(name.partition("-")[0], ()):
                 return f"The sandbox's {name} ended with {code}: {last_words(self.home / f'{name}.log')}"
         return None
 

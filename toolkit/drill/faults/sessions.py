@@ -1,12 +1,11 @@
 """Sessions that somebody opens and leaves: a report in a transaction, a migration that waits, a leak.
 
-They are held by a process of their own, which is a person's or a program's that nobody thinks of. It ends with the
-sandbox, and when somebody has ended one of its sessions.
+They are held by a process of their own, which is a person's or a program's that nobody thinks of. The sandbox's keeper
+starts it when it finds what is to be held; it ends with the sandbox, and when somebody has ended one of its sessions.
 """
 
 import json
 import select
-import subprocess
 import sys
 import threading
 import time
@@ -17,8 +16,9 @@ from psycopg import sql
 
 from toolkit.clock import wait_until
 from toolkit.drill.fault_kinds import Sessions
-from toolkit.drill.state import SandboxState, is_running, last_words, write_private
+from toolkit.drill.state import SandboxState, last_words, write_private
 from toolkit.errors import DatabaseError
+from toolkit.lifeline import tie
 from toolkit.places import sandbox_home
 
 OPEN_WITHIN_S = 15.0
@@ -39,12 +39,8 @@ def hold(fault: Sessions, state: SandboxState) -> dict[str, object]:
     number = len(list(home.glob("held-*.json")))
     config, log = home / f"held-{number}.json", home / f"held-{number}.log"
     told = {"url": url_of(fault.by, state), "count": fault.count, "statement": fault.statement}
-    told |= {"program": fault.program, "keeper": [state.keeper_pid, state.keeper_started]}
-    write_private(config, json.dumps(told))
-    argv = [sys.executable, "-m", "toolkit.drill.faults.sessions", str(config)]
-    with log.open("ab") as words:
-        subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=words, stderr=words, start_new_session=True)
-    wait_until(lambda: "open" in log.read_text(), within=OPEN_WITHIN_S, what="the sessions to be open")
+    write_private(config, json.dumps(told | {"program": fault.program}))
+    wait_until(lambda: log.exists() and "open" in log.read_text(), within=OPEN_WITHIN_S, what="the sessions to be open")
     if not (opened := int(last_words(log).split()[-1])):
         raise DatabaseError("No session could be opened", target=state.name)
     return {"sessions": opened}
@@ -79,8 +75,8 @@ class Holder:
         return all(conn.closed or conn.info.transaction_status for conn in self._sessions)
 
     def wanted(self) -> bool:
-        """While the sandbox runs and nobody has ended one of them."""
-        return all(_answers(conn) for conn in self._sessions) and is_running(*self._told["keeper"])
+        """While nobody has ended one of them."""
+        return all(_answers(conn) for conn in self._sessions)
 
 
 def _answers(conn: psycopg.Connection) -> bool:
@@ -96,6 +92,7 @@ def _answers(conn: psycopg.Connection) -> bool:
 
 def main() -> None:
     """`python -m toolkit.drill.faults.sessions CONFIG`: hold them until the sandbox ends."""
+    tie()
     holder = Holder(Path(sys.argv[1]))
     opened = holder.open()
     deadline = time.monotonic() + OPEN_WITHIN_S / 2
