@@ -109,3 +109,74 @@ def test_a_column_that_is_gone_is_known_from_the_message() -> None:
     gone = Failure(40, 500, "/api/webhooks/whop", "42703", message=message)
     dropping = replace(NEW, sql="ALTER TABLE recovery_cases DROP COLUMN currency;")
     assert best(replace(BROKEN, migrations=(OLD, dropping), errors=(gone,))).confidence is not Confidence.WEAK
+
+
+QUIET = replace(BROKEN, version=8, production=Release("dpl_8", 8), migrations=(OLD,), errors=(), error_rate=0.0)
+MISSED = Failure(
+    40,
+    500,
+    "/api/webhooks/whop",
+    "42703",
+    message='column "failure_category" of relation "recovery_cases" does not exist',
+)
+
+
+def advice_on(facts: Facts) -> str:
+    return recommend(facts, hypotheses(facts)).kind
+
+
+def test_a_missing_object_that_no_migration_named_accuses_code_that_is_too_new() -> None:
+    facts = replace(QUIET, production=Release("dpl_9", 9), errors=(MISSED,), error_rate=0.3)
+    assert (best(facts).cause, best(facts).confidence) == (Cause.DEPLOYMENT, Confidence.STRONG)
+    assert any("built for schema 9, and 8 is live" in said for said in best(facts).supporting)
+    assert advice_on(facts) == "application"
+    taken = replace(OLD, sql=f"{OLD.sql} ALTER TABLE recovery_cases ADD COLUMN failure_category text;")
+    assert best(replace(facts, migrations=(taken,))).confidence is Confidence.WEAK, "a migration has named it"
+
+
+def test_events_that_are_refused_without_an_error_accuse_a_new_deployment() -> None:
+    facts = replace(QUIET, production=Release("dpl_9", 8), events_in=(60, 0))
+    assert (best(facts).confidence, advice_on(facts)) == (Confidence.STRONG, "application")
+    for quiet in (replace(facts, events_in=(60, 59)), replace(facts, events_in=(2, 0)), replace(facts, events_in=None)):
+        assert advice_on(quiet) == "none"
+
+
+def test_rows_that_are_gone_without_a_migration_are_brought_back_from_a_backup() -> None:
+    facts = replace(QUIET, signals={"rows_lost": "recovery_cases has 12 rows, 5,000 when all was verified"})
+    assert (best(facts).cause, advice_on(facts)) == (Cause.DATA, "restore")
+    assert advice_on(replace(facts, signals={})) == "none"
+
+
+def test_a_table_that_a_migration_dropped_is_in_a_backup_and_in_no_down() -> None:
+    error = Failure(40, 500, "/settings", "42P01", message='relation "creator_settings" does not exist')
+    new = AppliedMigration(9, "settings", "DROP TABLE creator_settings;", destroys=("the table creator_settings",))
+    older = replace(OLD, sql="CREATE TABLE creator_settings (id int);")
+    facts = replace(BROKEN, migrations=(older, new), errors=(error,), production=Release("dpl_8", 8))
+    assert advice_on(facts) == "restore"
+    assert advice_on(replace(facts, migrations=(older, replace(new, destroys=())))) == "migration"
+
+
+def test_a_dropped_index_is_taken_back_where_requests_are_slow() -> None:
+    new = AppliedMigration(9, "fewer indexes", "DROP INDEX cases_idx;")
+    facts = replace(QUIET, version=9, migrations=(OLD, new), signals={"performance": "95 % took up to 3000 ms"})
+    assert (best(facts).cause, advice_on(facts)) == (Cause.MIGRATION, "migration")
+    assert advice_on(replace(facts, signals={})) == "none"
+
+
+def test_jobs_that_are_stuck_are_no_rollbacks_matter() -> None:
+    facts = replace(QUIET, signals={"job_queue": "0 jobs failed, 100 are stuck"})
+    assert (best(facts).cause, advice_on(facts)) == (Cause.QUEUE, "none")
+
+
+def test_a_declared_breach_is_an_emergency_whatever_else_is_seen() -> None:
+    assert advice_on(replace(BROKEN, breach="Security breach: a password is public")) == "emergency"
+
+
+def test_a_short_wait_for_a_lock_is_a_cause_where_requests_time_out() -> None:
+    ended = Failure(9, 503, "/dashboard", "57014", message="canceling statement due to statement timeout")
+    facts = replace(QUIET, blocked=4, blocked_s=2.0, errors=(ended,), error_rate=0.9)
+    assert (best(facts).cause, best(facts).confidence) == (Cause.LOCKS, Confidence.STRONG)
+    assert best(replace(facts, errors=())).cause is Cause.UNKNOWN
+    slow = replace(facts, errors=(), blocked_s=8.0)
+    assert (best(slow).cause, best(slow).confidence) == (Cause.LOCKS, Confidence.SOME)
+    assert best(replace(slow, error_rate=0.0)).confidence is Confidence.WEAK
