@@ -19,6 +19,7 @@ import toolkit
 from toolkit.cli import (
     assess,
     backup,
+    campaign,
     checklist,
     declare,
     diagnose,
@@ -51,6 +52,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(drill.app, name="drill")
+app.add_typer(campaign.app, name="campaign")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(journal.app, name="journal")
 app.add_typer(backup.app, name="backup")

@@ -40,7 +40,8 @@ class HalfApply(_Part):
 
 
 class Deploy(_Part):
-    """Deploy a build: with a defect in its code, or with variables of the project changed before it is built."""
+    """Deploy a build: with a defect in its code, or with variables of the project set before it is built. The value
+    `$NAME` is that of the sandbox's own variable."""
 
     kind: Literal["deploy"]
     build: Annotated[int, Field(ge=1)]

@@ -44,6 +44,6 @@ def deploy(state: SandboxState, fault: Deploy | MigrateAndDeploy) -> dict[str, o
         ).raise_for_status()
     with VercelClient(config) as platform:
         for name, value in fault.environment.items() if isinstance(fault, Deploy) else ():
-            platform.set_environment(name, value)
+            platform.set_environment(name, state.environment()[value[1:]] if value.startswith("$") else value)
         deployment = platform.create_deployment(name="churn-saver", meta=meta, within=DEPLOY_WITHIN_S)
     return {"deployment": deployment.id}
