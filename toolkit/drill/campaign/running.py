@@ -120,7 +120,7 @@ def _on_cluster(client: Any, left: Sequence[Planned], command: Sequence[str]) ->
         ): each
         for each in left
     }
-    for future in as_they_complete(list(waiting)):  # type: ignore[no-untyped-call]
+    for future in as_they_complete(list(waiting), loop=client.loop):  # type: ignore[no-untyped-call]
         error = future.exception()
         yield waiting[future], "" if error is None else f"{type(error).__name__}: {error}"
 
