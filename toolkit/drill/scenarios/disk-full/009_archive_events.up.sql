@@ -4,7 +4,7 @@ CREATE TABLE events_archive (LIKE events INCLUDING DEFAULTS) TABLESPACE small;
 DO $$
 BEGIN
     LOOP
-        INSERT INTO events_archive SELECT * FROM events LIMIT 40;
+        INSERT INTO events_archive SELECT * FROM events LIMIT 1;
         COMMIT;
     END LOOP;
 END
