@@ -36,6 +36,7 @@ from toolkit.cli import (
     salvage,
     sandbox,
     status,
+    trends,
     update,
     verify,
 )
@@ -75,6 +76,7 @@ app.command(name="monitor", epilog=monitor.EXAMPLES)(monitor.monitor)
 app.command(name="acknowledge", epilog=responding.ACKNOWLEDGE_EXAMPLES)(responding.acknowledge)
 app.command(name="role", epilog=responding.ROLE_EXAMPLES)(responding.role)
 app.command(name="note", epilog=responding.NOTE_EXAMPLES)(responding.note)
+app.command(name="trends", epilog=trends.EXAMPLES)(trends.trends)
 app.command(name="postmortem", epilog=postmortem.EXAMPLES)(postmortem.postmortem)
 
 

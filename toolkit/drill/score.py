@@ -4,6 +4,7 @@ It is read off the evidence: the facilitator's journal for when it broke, the in
 it, the senders' ledger and the final read of the database for what became of each event. It runs nothing.
 """
 
+import subprocess
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+import toolkit
 from toolkit.checks import Outcome
 from toolkit.clock import utc_now
 from toolkit.drill.judgement import Decision, Kept, decision, kept, looks
@@ -32,7 +34,8 @@ class Score(BaseModel):
     the line before its end. `checks` are counts by outcome, all 0 where nothing was verified. `downtime_s` and
     `degraded_s` are whole seconds as the senders saw them. `phases` are seconds by name, in order. `hypothesis` tells
     whether it held 'before', 'during' and 'after' the fault, by the facilitator's looks. `regret` is how far the answer
-    was from the best in hindsight, where that was played: seconds and rows. What could not be counted is None.
+    was from the best in hindsight, where that was played: seconds and rows. `version` is this package's, `revision` the
+    commit that it was run from, '' for none. What could not be counted is None.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,6 +69,8 @@ class Score(BaseModel):
     journal_head: Mapping[str, Any]
     facilitator_head: Mapping[str, Any] = {}
     stopped_by: str | None = None
+    version: str = ""
+    revision: str = ""
 
     @property
     def passed(self) -> bool:
@@ -157,7 +162,19 @@ def score_drill(
         phases=dict(phases),
         journal_head={"seq": head.seq, "hash": head.hash},
         stopped_by=stopped_by,
+        version=toolkit.__version__,
+        revision=_revision(),
     )
+
+
+def _revision() -> str:
+    """The commit of this package's folder, shortened; '' where it is installed elsewhere, or git is not there."""
+    package = Path(toolkit.__file__).parent
+    argv = ["git", "-C", str(package), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def _sent(ledger: Path, since: datetime | None) -> dict[str, int | None]:

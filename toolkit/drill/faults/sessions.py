@@ -101,8 +101,8 @@ def main() -> None:
     sys.stdout.write(f"open {opened}\n")
     sys.stdout.flush()
     while holder.wanted():
-        time.sleep(LOOKED_EVERY_S)
         holder.open()  # what was refused for want of room is tried again: a leak goes on
+        time.sleep(LOOKED_EVERY_S)
 
 
 if __name__ == "__main__":
