@@ -10,7 +10,8 @@ ABOUT = "rollback"
 
 
 def decide(incident: Incident, kind: str, *, reason: str, by: str, target: str = "") -> Entry:
-    """Journal it. `kind` is an option's; `target` a version, a deployment or a backup, '' as recommended.
+    """Journal it. `kind` is an option's; `target` a version, a deployment or a backup, '' as recommended. The
+    deployment with which one fixes forward is the one that a verification expects from then on.
 
     UsageError for a kind that there is not, without a reason, and before anything was assessed.
     """
@@ -28,6 +29,7 @@ def decide(incident: Incident, kind: str, *, reason: str, by: str, target: str =
         "about": ABOUT,
         "what": f"{kind.replace('-', ' ')}{_rollback(kind)}{f' to {target}' if target else ''}",
         "kind": kind,
+        "to": target,
         "why": reason.strip(),
         "by": by,
         "recommended": advice,

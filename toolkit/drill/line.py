@@ -143,8 +143,7 @@ class Drill:
         """Take one step of the response. A notebook that must be refused and is not stops it, as a failure does."""
         self._running.check()
         if response.by_hand:
-            done = undo(self.scenario, self._running.state)
-            self.incident.record("action.by_hand", {"done": done}, actor=RESPONDER)
+            self._put_right()
             return
         if response.notebook == DESTROYING:
             answer_in_drill(self.incident, load_playbook(), by=RESPONDER)
@@ -156,6 +155,15 @@ class Drill:
             return
         if response.refused:
             raise ToolkitError(f"{response.notebook} should have been refused: {response.refused}")
+
+    def _put_right(self) -> None:
+        """By hand, as a person does, who journals what was done; and a deployment as the one to go on with."""
+        done = undo(self.scenario, self._running.state)
+        self.incident.record("action.by_hand", {"done": done}, actor=RESPONDER)
+        for deployment in (each["deployment"] for each in done if "deployment" in each):
+            told = {"about": "rollback", "kind": "fix-forward", "to": deployment, "by": RESPONDER, "follows": False}
+            told |= {"what": f"fix forward to {deployment}", "why": "built again, with what was wrong put right"}
+            self.incident.record("decision.made", told | {"recommended": ""}, actor=RESPONDER)
 
     def _report(self) -> None:
         with self._phase("post-mortem"):

@@ -21,6 +21,7 @@ from toolkit.verify.steady import SteadyWindow
 
 VERIFIED = "verification.made"
 SERVER_TOLD_BY = ("plan.made", "assessment.made")
+FIX_FORWARD = "fix-forward"
 
 
 @dataclass(frozen=True)
@@ -166,19 +167,26 @@ def _vouched(systems: Systems, expectation: Expectation) -> Expectation:
 
 
 def _aimed_at(incident: Incident) -> tuple[int | None, str | None, str | None]:
-    """Version, the tool's word for it, and deployment at which the latest plan that was carried out ends; None where it
-    leaves them alone."""
+    """Version, the tool's word for it, and deployment at which the latest plan that was carried out ends, or with which
+    it was decided to fix forward since; None where they are left alone."""
     plans = (entry.data for entry in reversed(incident.journal.entries()) if entry.kind == "plan.made")
     steps = next((plan.get("steps", ()) for plan in plans if plan.get("execute", True)), ())
     actions = [step.get("action", {}) for step in steps]
     versions = [(action["to_version"], action.get("to_label")) for action in actions if action.get("to_version")]
     deployments = [action["deployment"] for action in actions if action.get("deployment")]
     version, label = versions[-1] if versions else (None, None)
-    return (
-        int(version) if version is not None else None,
-        str(label) if label else None,
-        str(deployments[-1]) if deployments else None,
-    )
+    deployed = _fixed_forward(incident) or (str(deployments[-1]) if deployments else None)
+    return int(version) if version is not None else None, str(label) if label else None, deployed
+
+
+def _fixed_forward(incident: Incident) -> str | None:
+    """The deployment with which somebody decided to fix forward, since the latest plan; None where nobody did."""
+    for entry in reversed(incident.journal.entries()):
+        if entry.kind == "plan.made" and entry.data.get("execute", True):
+            return None
+        if entry.kind == "decision.made" and entry.data.get("kind") == FIX_FORWARD and entry.data.get("to"):
+            return str(entry.data["to"])
+    return None
 
 
 def _stable_points(systems: Systems) -> list[StablePoint]:

@@ -1,6 +1,7 @@
 """Migrations and deployments, as a release brings them."""
 
 import contextlib
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -46,4 +47,6 @@ def deploy(state: SandboxState, fault: Deploy | MigrateAndDeploy) -> dict[str, o
         for name, value in fault.environment.items() if isinstance(fault, Deploy) else ():
             platform.set_environment(name, state.environment()[value[1:]] if value.startswith("$") else value)
         deployment = platform.create_deployment(name="churn-saver", meta=meta, within=DEPLOY_WITHIN_S)
+        if platform.production(urlsplit(state.service_url).netloc).id != deployment.id:
+            platform.promote(deployment.id, within=DEPLOY_WITHIN_S)  # after a rollback nothing goes live by itself
     return {"deployment": deployment.id}
