@@ -30,6 +30,7 @@ from toolkit.cli import (
     playbook,
     postmortem,
     preflight,
+    recovery_test,
     responding,
     restore,
     rollback,
@@ -76,6 +77,7 @@ app.command(name="monitor", epilog=monitor.EXAMPLES)(monitor.monitor)
 app.command(name="acknowledge", epilog=responding.ACKNOWLEDGE_EXAMPLES)(responding.acknowledge)
 app.command(name="role", epilog=responding.ROLE_EXAMPLES)(responding.role)
 app.command(name="note", epilog=responding.NOTE_EXAMPLES)(responding.note)
+app.command(name="recovery-test", epilog=recovery_test.EXAMPLES)(recovery_test.recovery_test)
 app.command(name="trends", epilog=trends.EXAMPLES)(trends.trends)
 app.command(name="postmortem", epilog=postmortem.EXAMPLES)(postmortem.postmortem)
 

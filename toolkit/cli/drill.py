@@ -9,9 +9,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from toolkit.cli import due
 from toolkit.cli.options import REPORTS, DatabaseUrlEnv, Json, Seed, examples, print_json
 
 app = typer.Typer(help="Practise: break a sandbox and roll it back.", no_args_is_help=True)
+app.command(name="due", epilog=due.EXAMPLES)(due.due)
 
 
 @app.command(name="list", epilog=examples("toolkit drill list", "toolkit drill list --json"))

@@ -114,6 +114,17 @@ class Playbook(Section):
         needed = {"database_url_env"} if database_only else set(wanted)
         return resolve_target(chosen, names, self.folder, names.known(given), wanted, needed)
 
+    def backups_of(self, name: str | None, environ: Mapping[str, str] | None = None) -> tuple[str, Path | None]:
+        """A target's name and its folder of scheduled backups, None where it has none here; no other variable of it
+        need be set. UsageError for a target that is not there."""
+        given = os.environ if environ is None else environ
+        chosen = name or given.get(TARGET_VARIABLE)
+        names = self._names(chosen)
+        assert chosen is not None
+        variable = names.backups_folder
+        folder = names.known(given).get(variable, "") if variable else ""
+        return chosen, self.folder / folder if folder else None
+
     def channel_access(self, name: str, environ: Mapping[str, str] | None = None) -> ChannelAccess:
         """What the channels of a target need, as far as it is set. UsageError for a target that is not there."""
         names = self._names(name)

@@ -86,8 +86,11 @@ def _answers(conn: psycopg.Connection) -> bool:
     readable, _, _ = select.select([conn.fileno()], [], [], 0)
     if not readable or conn.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
         return True
-    conn.pgconn.consume_input()
-    return conn.pgconn.status == psycopg.pq.ConnStatus.OK
+    try:
+        conn.pgconn.consume_input()
+    except psycopg.OperationalError:
+        return False
+    return bool(conn.pgconn.status == psycopg.pq.ConnStatus.OK)
 
 
 def main() -> None:
