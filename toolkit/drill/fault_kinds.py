@@ -85,7 +85,8 @@ class Backups(_Part):
 
 
 class Disk(_Part):
-    """Move a table to a disk of its own with so much room, in MB. It needs the right to mount one."""
+    """Move a table, and the owner's new ones, to a disk of its own with so much room, in MB. It needs the right to
+    mount one."""
 
     kind: Literal["disk"]
     table: str

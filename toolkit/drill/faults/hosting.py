@@ -105,7 +105,8 @@ def spoil_backups(fault: Backups, state: SandboxState) -> dict[str, object]:
 
 
 def move_to_small_disk(fault: Disk, state: SandboxState) -> dict[str, object]:
-    """Mount a file system of that size in the sandbox's folder, and move the table there."""
+    """Mount a file system of that size in the sandbox's folder, and move the table there; the owner's new ones go there
+    too."""
     place = mount(sandbox_home(state.name), fault.megabytes)
     folder = place / "data"
     folder.mkdir(mode=0o700)
@@ -116,4 +117,5 @@ def move_to_small_disk(fault: Disk, state: SandboxState) -> dict[str, object]:
         schema, _, table = fault.table.rpartition(".")
         named = sql.Identifier(schema or "public", table)
         conn.execute(sql.SQL("ALTER TABLE {} SET TABLESPACE small").format(named))
+        conn.execute("ALTER ROLE churn_owner SET default_tablespace = small")
     return {"megabytes": fault.megabytes}

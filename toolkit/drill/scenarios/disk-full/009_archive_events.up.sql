@@ -1,5 +1,5 @@
 -- Keep a copy of every event, in steps that can be stopped and gone on with.
-CREATE TABLE events_archive (LIKE events INCLUDING DEFAULTS) TABLESPACE small;
+CREATE TABLE events_archive (LIKE events INCLUDING DEFAULTS);
 
 DO $$
 BEGIN
