@@ -119,9 +119,16 @@ class Drill:
         self._look_until("during", False, FAILS_WITHIN_S)
 
     def _judge(self) -> None:
-        """Whether the answer helped, as senders and data see it. Whoever answered is not asked."""
+        """Whether the answer helped, as senders and data see it. Whoever answered is not asked. Where it did not help,
+        the facilitator undoes the fault, where it can be undone: nobody could read what became of the events.
+        """
         with self._phase("judge"):
-            self._look_until("after", True, HOLDS_WITHIN_S)
+            try:
+                self._look_until("after", True, HOLDS_WITHIN_S)
+            except ToolkitError:
+                done = undo(self.scenario, self._running.state)
+                self.facilitator.append("fault.undone", {"done": done}, actor="facilitator")
+                raise
 
     def _look_until(self, when: str, wanted: bool, within: float) -> None:
         """Look at the hypothesis until it is found so, or the time is up, and journal what was seen last."""
