@@ -28,6 +28,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 # who may import what from outside; the sandbox's parts are programs of their own
 ONLY_IN = {
+    "distributed": ("drill/campaign/running.py",),
     "playwright": ("adapters/browser.py",),
     "psycopg": ("adapters/postgres.py", "drill/"),
     "psycopg_pool": ("drill/service/",),

@@ -20,6 +20,7 @@ from toolkit.errors import UnverifiedError
 from toolkit.incident import Incident, State
 from toolkit.playbook import Severity
 from toolkit.verify import Baseline, Expectation, measure_baseline, verdict, verification, verify
+from toolkit.verify.database import database_checks
 
 BASELINE_S, WINDOW_S = 4.0, 3.0
 
@@ -98,6 +99,37 @@ def test_what_is_unknown_resolves_nothing(live: Systems, baseline: Baseline, inc
     with pytest.raises(UnverifiedError, match=r"3 of .* checks did not pass: events has no row less than the backup"):
         made.conclude()
     assert incident.state is State.OPEN and incident.latest("stable.recorded") is None
+
+
+def test_a_table_that_the_backup_lacks_is_held_against_what_was_stable(
+    live: Systems, baseline: Baseline, incident: Incident
+) -> None:
+    """A migration had dropped it when the backup was made; the restore brought it back."""
+    down = {"kind": "run-down", "version": 9, "to_version": 8}
+    incident.record("plan.made", {"steps": [{"action": down}], "execute": True}, actor="test")
+    tables = {name: rows for name, rows in baseline.rows.items() if name != "creator_settings"}
+    incident.record("backup.made", {"tables": tables}, actor="test")
+    expected = verdict.expect(live, incident)
+    name = "creator_settings has no row less than the backup"
+
+    def outcome(rows: int) -> Outcome:
+        counted = {**baseline.rows, "creator_settings": rows}
+        kept = replace(expected.stable, baseline=dict(expected.stable.baseline) | {"rows": counted})
+        checks = database_checks(live, replace(expected, stable=kept))
+        return next(each for each in run_checks(checks) if each.name == name).outcome
+
+    assert outcome(baseline.rows["creator_settings"]) is Outcome.PASS
+    assert outcome(baseline.rows["creator_settings"] + 1) is Outcome.FAIL
+
+
+def test_a_fix_that_was_decided_for_is_the_deployment_to_expect(live: Systems, incident: Incident) -> None:
+    point = {"kind": "point-production", "deployment": "dpl_before"}
+    incident.record("plan.made", {"steps": [{"action": point}], "execute": True}, actor="test")
+    assert verdict.expect(live, incident).deployment == "dpl_before"
+    incident.record("decision.made", {"kind": "fix-forward", "to": "dpl_fix", "why": "", "by": "test"}, actor="test")
+    assert verdict.expect(live, incident).deployment == "dpl_fix"
+    incident.record("plan.made", {"steps": [{"action": point}], "execute": True}, actor="test")
+    assert verdict.expect(live, incident).deployment == "dpl_before", "what was carried out since counts"
 
 
 def test_what_failed_is_named(live: Systems, baseline: Baseline, incident: Incident, sandbox: Sandbox) -> None:
