@@ -101,6 +101,7 @@ def cluster(folder: Path) -> Iterator[tuple[str, list["subprocess.Popen[bytes]"]
         wait_until(lambda: told.exists() and told.read_text().strip().endswith("}"), within=60, what="the scheduler")
         address = json.loads(told.read_text())["address"]
         words = ("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1")
+        words += ("--local-directory", str(folder))
         yield address, [start(*words, "--name", f"worker-{number}") for number in (1, 2)]
 
 
