@@ -41,7 +41,7 @@ PHASES = {"01_assess": "assess", "02_stabilize": "stabilize", "03_rollback": "ro
 POST_MORTEM = "05_postmortem"
 DESTROYING = "03_rollback"
 ACTING = ("02_stabilize", "03_rollback")
-FAILS_WITHIN_S, HOLDS_WITHIN_S = 20.0, 20.0
+FAILS_WITHIN_S, HOLDS_WITHIN_S = 40.0, 20.0
 
 Watch = Callable[[str, "Drill"], None]
 

@@ -1,10 +1,12 @@
--- Keep a copy of every event, in steps that can be stopped and gone on with.
+-- Keep a copy of every event, one by one, so that it can be stopped and nobody has to wait.
 CREATE TABLE events_archive (LIKE events INCLUDING DEFAULTS);
 
 DO $$
+DECLARE
+    event events%ROWTYPE;
 BEGIN
-    LOOP
-        INSERT INTO events_archive SELECT * FROM events LIMIT 1;
+    FOR event IN SELECT * FROM events LOOP
+        INSERT INTO events_archive VALUES (event.*);
         COMMIT;
     END LOOP;
 END
