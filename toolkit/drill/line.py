@@ -36,7 +36,7 @@ from toolkit.playbook import load_playbook
 from toolkit.redaction import redact
 
 RESPONDER = "drill"
-CELL_WITHIN_S = 120
+CELL_WITHIN_S = 150  # longer than a backup waits for a lock before it names who is in the way
 PHASES = {"01_assess": "assess", "02_stabilize": "stabilize", "03_rollback": "roll back", "04_verify": "verify"}
 POST_MORTEM = "05_postmortem"
 DESTROYING = "03_rollback"
