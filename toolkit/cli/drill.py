@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from toolkit.cli import due
 from toolkit.cli.options import REPORTS, DatabaseUrlEnv, Json, Seed, examples, print_json
@@ -25,9 +25,9 @@ def list_(json: Json = False) -> None:
     if json:
         print_json({"scenarios": [scenario.model_dump(mode="json") for scenario in scenarios]})
         return
-    table = Table("scenario", "what breaks", "answer", "severity", "takes")
+    table = Table(Column("scenario", no_wrap=True), "what breaks", "answer", "severity", "takes")
     for each in scenarios:
-        table.add_row(each.name, each.title, each.rollback_type, each.severity, f"about {each.takes_s:.0f} s")
+        table.add_row(each.name, each.title, each.rollback_type, each.severity, f"{each.takes_s:.0f} s")
     Console().print(table)
 
 
@@ -43,13 +43,22 @@ def show(
         print_json(chosen.model_dump(mode="json"))
         return
     console = Console()
-    console.print(f"[b]{chosen.title}[/b]  ({chosen.severity}, first seen as {chosen.signal})\n\n{chosen.story}")
+    console.print(
+        f"[b]{chosen.title}[/b]  ({chosen.severity}, first seen as {chosen.signal})\n\n{_flowing(chosen.story)}\n"
+    )
     table = Table("answer", "by the key", "what", "what comes of it")
     for verdict, answers in (("right", chosen.right_answers), ("wrong", chosen.wrong_answers)):
         for each in answers:
             table.add_row(each.rollback, verdict, each.what, each.comes_of_it)
     console.print(table)
-    console.print(f"\n{chosen.teaches}{''.join(f'{each}' for each in chosen.sources)}", soft_wrap=True)
+    console.print(f"\n{_flowing(chosen.teaches)}")
+    for source in chosen.sources:
+        console.print(f"Source: {source}", soft_wrap=True)
+
+
+def _flowing(text: str) -> str:
+    """Without its own ends of lines."""
+    return " ".join(text.split())
 
 
 @app.command(
