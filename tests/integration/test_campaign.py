@@ -88,7 +88,8 @@ def test_half_a_score_and_an_interrupted_one_do_not_count(campaign: Campaign) ->
 def cluster(folder: Path) -> Iterator[tuple[str, list["subprocess.Popen[bytes]"]]]:
     """A scheduler and two workers of one thread, each a process of its own."""
     told, dask = folder / "scheduler.json", str(Path(sys.executable).with_name("dask"))
-    quiet = dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    root = Path(__file__).parents[2]
+    quiet = dict(os.environ) | {"PYTHONPATH": str(root), "TOOLKIT_PLAYBOOK": str(root / "playbook.toml")}
     with ExitStack() as ends, (folder / "cluster.log").open("wb") as log:
 
         def start(*words: str) -> "subprocess.Popen[bytes]":
@@ -154,3 +155,15 @@ def test_without_a_scheduler_nothing_is_played(campaign: Campaign) -> None:
     with pytest.raises(ToolkitError, match="No scheduler answers at"):
         run_campaign(campaign, scheduler="tcp://127.0.0.1:1", command=PLAYED)
     assert len(campaign.left()) == 4 and not list(campaign.folder.glob("drills/*"))
+
+
+@pytest.mark.soak
+def test_a_real_drill_is_played_by_a_real_worker(tmp_path: Path) -> None:
+    """As a user would: the command, a cluster, and nothing that stands in."""
+    with cluster(tmp_path) as (address, _workers):
+        argv = [TOOLKIT, "campaign", "run", "--scenarios", "stuck-queue", "--scheduler", address, "--out", "real"]
+        environment = dict(os.environ) | {"TOOLKIT_PLAYBOOK": str(Path(__file__).parents[2] / "playbook.toml")}
+        done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    [row] = pd.read_parquet(tmp_path / "real" / "drills.parquet").to_dict("records")
+    assert (row["scenario"], row["passed"], row["lost"], row["decision.verdict"]) == ("stuck-queue", True, 0, "right")

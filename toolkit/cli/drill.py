@@ -11,6 +11,9 @@ from rich.table import Column, Table
 
 from toolkit.cli import due
 from toolkit.cli.options import REPORTS, DatabaseUrlEnv, Json, Seed, examples, print_json
+from toolkit.lifeline import tie
+
+ENDED_WITHIN_S = 90.0  # for the sandbox to be stopped and the evidence to be written
 
 app = typer.Typer(help="Practise: break a sandbox and roll it back.", no_args_is_help=True)
 app.command(name="due", epilog=due.EXAMPLES)(due.due)
@@ -139,6 +142,7 @@ def run(
     drill = Drill(chosen, seed, folder, keep=keep, database_url_env=database_url_env, answer=answer)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    tie(grace_s=ENDED_WITHIN_S)  # as one of a campaign it ends with that
     try:
         with follow(drill, console):
             score = drill.run()

@@ -33,8 +33,7 @@ def play(
         return ""
     place = planned.next_try()
     began, own = utc_now(), lifeline or Lifeline.create()
-    argv = [sys.executable, "-m", "toolkit.lifeline", "SIGTERM", *command, scenario]
-    argv += ["--seed", str(seed), "--out", str(place / "drill"), "--json"]
+    argv = [*command, scenario, "--seed", str(seed), "--out", str(place / "drill"), "--json"]
     with (place / "said.log").open("wb") as said:
         code = spawn(argv, lifeline=own, stdout=said, stderr=subprocess.STDOUT).wait()
     if lifeline is None:

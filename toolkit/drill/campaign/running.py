@@ -1,7 +1,8 @@
 """Plays all drills that are left: a few at a time on this machine, or on a Dask cluster.
 
-A cluster's workers need this package and the campaign's folder at the same place. A worker that dies takes its drill
-with it; the scheduler gives that drill to another, in a folder of its own.
+A cluster's workers need this package, the campaign's folder at the same place, and a playbook where they were started
+(or in TOOLKIT_PLAYBOOK). A worker that dies takes its drill with it; the scheduler gives that drill to another, in a
+folder of its own.
 """
 
 from collections.abc import Callable, Iterator, Sequence
