@@ -1,15 +1,6 @@
--- Keep a copy of every event, one by one, so that it can be stopped and nobody has to wait.
-CREATE TABLE events_archive (LIKE events INCLUDING DEFAULTS);
+-- Keep a copy of every event. It is only ever added to.
+CREATE TABLE events_archive (LIKE events INCLUDING DEFAULTS) WITH (autovacuum_enabled = off);
 
-DO $$
-DECLARE
-    event events%ROWTYPE;
-BEGIN
-    FOR event IN SELECT * FROM events LOOP
-        INSERT INTO events_archive VALUES (event.*);
-        COMMIT;
-    END LOOP;
-END
-$$;
+INSERT INTO events_archive SELECT * FROM events;
 
 ALTER TABLE events_archive ADD PRIMARY KEY (id);
