@@ -191,13 +191,35 @@ def _stable(data: Data) -> str:
 
 
 def _fault(words_before: str) -> Teller:
-    return lambda data: f"{words_before}: {_faults(data)}"
+    def told(data: Data) -> str:
+        further = f", on top of what was broken: `{text(data, 'scenario')}`" if fields.whole(data, "on_top") else ""
+        return f"{words_before}{further}: {_faults(data)}"
+
+    return told
+
+
+def _hint(data: Data) -> str:
+    cost = fields.number(data, "cost_s") or 0
+    return f"hint {text(data, 'number') or '?'} was given, at a cost of {cost:g} s{_because(data, 'text')}"
+
+
+def _game_day(data: Data) -> str:
+    hidden = ", hidden" if data.get("hidden") else ""
+    further = fields.texts(data, "injects")
+    on_top = f", {words.listed(further)} on top of it" if further else ""
+    after = fields.number(data, "breaks_after_s")
+    moment = f"; it was to break after {words.duration(after)}{on_top}" if after is not None else ""
+    return f"a game day was started, {text(data, 'difficulty') or '?'}{hidden}{moment}"
 
 
 def _faults(data: Data) -> str:
     put_in = data.get("faults")
     told = put_in if isinstance(put_in, list) else [data.get("fault") or data]
     return "; ".join(fields.plain(dict(each)) for each in told)
+
+
+def _done(data: Data) -> str:
+    return "; ".join(text(each, "what") or "?" for each in fields.objects(data, "done"))
 
 
 def _accounted(data: Data) -> str:
@@ -264,6 +286,15 @@ _TELLERS: dict[str, tuple[EventKind, Teller]] = {
     "fault.done": (_KEY, _fault("the fault was in")),
     "traffic.stopped": (_KEY, lambda _data: "the traffic was stopped"),
     "accounting.made": (_KEY, _accounted),
+    "fault.refused": (_KEY, lambda data: f"a further fault could not be put in{_because(data, 'why')}"),
+    "gameday.started": (_KEY, _game_day),
+    "gameday.finished": (_KEY, lambda _data: "the game day was finished by whoever played"),
+    "gameday.aborted": (_KEY, lambda data: f"the game day was aborted{_because(data, 'why')}"),
+    "inject.dropped": (_KEY, lambda data: f"a further fault was dropped{_because(data, 'why')}"),
+    "hint.given": (_KEY, _hint),
+    "answer.shown": (_KEY, lambda _data: "the answer was looked at"),
+    "action.by_hand": (_REPAIR, lambda data: f"put right by hand{_because(data, 'why')}: {_done(data)}"),
+    "action.asked": (_REPAIR, lambda data: f"asked to put right by hand{_because(data, 'why')}; nothing was found"),
     "drill.stopped": (_KEY, lambda data: f"the drill was stopped{_because(data, 'why')}"),
     "drill.ended": (_KEY, lambda data: f"the drill ended{_because(data, 'outcome')}"),
 }

@@ -24,6 +24,7 @@ from toolkit.cli import (
     declare,
     diagnose,
     drill,
+    gameday,
     journal,
     migration,
     monitor,
@@ -55,6 +56,7 @@ app = typer.Typer(
 )
 app.add_typer(drill.app, name="drill")
 app.add_typer(campaign.app, name="campaign")
+app.add_typer(gameday.app, name="gameday")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(journal.app, name="journal")
 app.add_typer(backup.app, name="backup")

@@ -119,11 +119,13 @@ def status(json: Json = False) -> None:
 def break_(scenario: str, name: SandboxName = DEFAULT_SANDBOX, json: Json = False) -> None:
     """Put a scenario's fault into a running sandbox. The notebooks 01 to 05 find out what it is."""
     from toolkit.drill.faults import inject
+    from toolkit.drill.lever import expect_released
     from toolkit.drill.sandbox import Sandbox
     from toolkit.drill.scenario import load_scenario
 
     chosen = load_scenario(scenario)
     sandbox = Sandbox.find(name)
+    expect_released()
     done = inject(chosen, sandbox.state)
     if json:
         print_json({"scenario": scenario, "sandbox": name, "fault": done})

@@ -22,6 +22,7 @@ from toolkit.drill.answering import answer_in_drill
 from toolkit.drill.faults import inject, undo
 from toolkit.drill.hypothesis import Figures, Look, figures, holds, look
 from toolkit.drill.ledger import Accounting, account, export_requests, seal
+from toolkit.drill.lever import expect_released
 from toolkit.drill.sandbox import Sandbox
 from toolkit.drill.scenario import Response, Scenario
 from toolkit.drill.score import SCORE_FILE, Score, moment_of_fault, score_drill
@@ -72,11 +73,13 @@ class Drill:
         database_url_env: str = "",
         answer: str = "",
         cloned: bool = False,
+        sandbox_name: str = "",
     ) -> None:
         check_seed(seed)
         expect_target()
         self.scenario, self.seed, self.folder, self.keep, self.watch = scenario, seed, folder, keep, watch
         self._database_url_env, self._cloned = database_url_env, cloned
+        self._sandbox_name = sandbox_name or f"drill-{os.getpid()}-{seed}"
         self._response = scenario.answered_by(answer).steps if answer else scenario.response
         self._before: Figures = {}
         self.phases: dict[str, float] = {}
@@ -188,6 +191,7 @@ class Drill:
 
         Where it does not come to that, nothing is left: neither a sandbox nor the folder.
         """
+        expect_released()
         self.folder.mkdir(parents=True)
         try:
             self._set_up()
@@ -212,6 +216,7 @@ class Drill:
         """Put the fault in. Only the facilitator's journal learns of it. ToolkitError after a false alarm."""
         if self.incident.state is not None:
             raise _false_alarm()
+        expect_released()
         threading.Event().wait(self.scenario.moment_s(self.seed))
         with self._phase("fault"):
             faults = [fault.model_dump() for fault in self.scenario.faults]
@@ -259,14 +264,17 @@ class Drill:
         """Write the score, on a full disk into the room that the facilitator's journal kept. Without `settle` before it
         nothing is claimed of the events. Raises ToolkitError where it cannot be written.
         """
-        name, stopped_by = self.scenario.name, self.stopped_by
-        score = score_drill(self.folder, name, self.seed, self.accounting, self.phases, stopped_by)
+        score = self._scored()
         ended = {"outcome": score.outcome, "exit_code": score.exit_code}
         self.facilitator.append("drill.ended", ended, actor="facilitator")
         score = score.model_copy(update={"facilitator_head": asdict(self.facilitator.head())})
         self.facilitator.release_reserve()
         self._write_score(score)
         return score
+
+    def _scored(self) -> Score:
+        name, stopped_by = self.scenario.name, self.stopped_by
+        return score_drill(self.folder, name, self.seed, self.accounting, self.phases, stopped_by)
 
     def _write_score(self, score: Score) -> None:
         """Whole, or not at all."""
@@ -312,7 +320,7 @@ class Drill:
             cloned=self._cloned,
             **self.scenario.sandbox.model_dump(),
         )
-        name = f"drill-{os.getpid()}-{self.seed}"
+        name = self._sandbox_name
         return Sandbox.start(name, options, attached=not self.keep, progress=lambda part: self.watch(part, self))
 
     def _run_notebook(self, name: str, more: Mapping[str, str | bool | int] | None = None) -> None:

@@ -4,12 +4,14 @@ papermill only warns of an unknown parameter, and writes every parameter into th
 the notebook does not declare is an error here, and a value that is a known secret is refused.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
@@ -63,6 +65,20 @@ def run_notebook(
             next="read it, then run the notebook again; what was done is not done twice",
         ) from error
     return NotebookRun(name, output, round(time.monotonic() - began, 3))
+
+
+def prepare_notebook(name: str, output: Path, parameters: Mapping[str, Any]) -> None:
+    """Write `notebooks/<name>.ipynb` into `output` with these set in its cell of parameters, each beside what it means,
+    for a person to run. UsageError as above.
+    """
+    source = NOTEBOOKS / f"{name}.ipynb"
+    check_parameters(source, parameters)
+    book = nbformat.read(source, as_version=4)  # type: ignore[no-untyped-call]
+    cell = next(each for each in book.cells if "parameters" in each.metadata.get("tags", ()))
+    for parameter, value in parameters.items():
+        line = re.compile(rf"^{parameter} *=[^#\n]*?( *#.*)?$", re.MULTILINE)
+        cell.source = line.sub(lambda found: f"{parameter} = {value!r}{found[1] or ''}", cell.source, count=1)  # noqa: B023
+    nbformat.write(book, output)  # type: ignore[no-untyped-call]
 
 
 def check_parameters(source: Path, parameters: Mapping[str, Any]) -> None:
