@@ -113,7 +113,6 @@ def _tell_started(state: "GameDayState") -> None:
 @app.command(epilog=examples("toolkit gameday status", "toolkit gameday status --json"))
 def status(json: Json = False) -> None:
     """How the game day stands: the incident's clock, what the senders meet, what to do next. No answer in it."""
-    from toolkit.drill.gameday.board import figures
     from toolkit.drill.gameday.current import look
     from toolkit.drill.gameday.steps import steps
     from toolkit.drill.lever import held
@@ -131,7 +130,7 @@ def status(json: Json = False) -> None:
         )
         return
     table = Table(show_header=False)
-    for name, value in figures(standing).items():
+    for name, value in standing.figures().items():
         table.add_row(name, value)
     Console().print(table)
     for each in every:

@@ -5,11 +5,11 @@ Where nobody can click (papermill), it is one picture and one table. It knows no
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from html import escape
 from os.path import relpath
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from toolkit.clock import utc_now
 from toolkit.drill.gameday import current
@@ -21,7 +21,7 @@ from toolkit.errors import ToolkitError
 from toolkit.incident import State
 from toolkit.journal import Tail
 from toolkit.notebook.checklists import somebody_can_click
-from toolkit.notebook.display import duration, show_markdown, show_table
+from toolkit.notebook.display import show_markdown, show_table
 from toolkit.playbook import Playbook, load_playbook
 
 EVERY_S = 1.0
@@ -69,29 +69,13 @@ def _show_once(standing: Standing, book: Playbook) -> None:
 
     entries = standing.incident.journal.entries()
     display(Image(data=_picture(standing, book), alt=_in_words(standing)))  # type: ignore[no-untyped-call]
-    show_table([{"figure": name, "now": value} for name, value in figures(standing).items()])
+    show_table([{"figure": name, "now": value} for name, value in standing.figures().items()])
     for_now = [(("✓" if each.done else ""), each) for each in steps(entries, ended=standing.state.ended)]
     show_table([{"": mark, "step": each.what, "notebook": each.notebook} for mark, each in for_now])
 
 
-def figures(standing: Standing) -> Mapping[str, str]:
-    """What stands on the board, in words, by its name."""
-    rates, incident = standing.rates, standing.incident
-    clock = "no incident is open" if standing.incident_s is None else duration(standing.incident_s)
-    return {
-        "game day": f"{standing.phase}, for {duration(standing.running_s)}",
-        "incident": str(incident.state or "none"),
-        "its clock": clock,
-        "severity": str(incident.severity or "none"),
-        "requests": f"{rates.requests / current.LIVE_S:.0f} a second",
-        "failing": "nothing was sent" if rates.error_rate is None else f"{rates.error_rate:.1%}",
-        "95th percentile": "nothing was sent" if rates.p95_ms is None else f"{rates.p95_ms:.0f} ms",
-        "hints": f"{standing.state.hints}, at {standing.state.hints_cost_s:g} s",
-    }
-
-
 def _in_words(standing: Standing) -> str:
-    return "; ".join(f"{name}: {value}" for name, value in figures(standing).items())
+    return "; ".join(f"{name}: {value}" for name, value in standing.figures().items())
 
 
 def _picture(standing: Standing, book: Playbook) -> bytes:
@@ -215,7 +199,7 @@ def _boxed(html: str, tint: str) -> str:
 
 def _clock(standing: Standing) -> str:
     """The clock large, the rest beside it. Colour alone tells nothing."""
-    said: dict[str, Any] = dict(figures(standing))
+    said = standing.figures()
     state, clock = standing.incident.state, said.pop("its clock")
     head = f"Incident {escape(str(state))} · {clock}" if state else "No incident is open. Watch."
     rest = " · ".join(f"{name}: <b>{escape(value)}</b>" for name, value in said.items() if name != "incident")

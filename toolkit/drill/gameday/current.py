@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from toolkit.analysis.words import duration
 from toolkit.clock import utc_now, wait_until
 from toolkit.drill.gameday.figures import GameDayScore
-from toolkit.drill.gameday.game import GameDay
 from toolkit.drill.gameday.place import GameDayState, kept_plan, no_game_day
 from toolkit.drill.gameday.talking import Answer, ask
 from toolkit.drill.ledger import LiveRates, live
@@ -47,6 +47,20 @@ class Standing:
         if self.state.ended:
             return "ended"
         return "running" if self.state.alive else "died"
+
+    def figures(self) -> dict[str, str]:
+        """What a board shows of it, in words, by its name."""
+        rates, incident = self.rates, self.incident
+        return {
+            "game day": f"{self.phase}, for {duration(self.running_s)}",
+            "incident": str(incident.state or "none"),
+            "its clock": "no incident is open" if self.incident_s is None else duration(self.incident_s),
+            "severity": str(incident.severity or "none"),
+            "requests": f"{rates.requests / LIVE_S:.0f} a second",
+            "failing": "nothing was sent" if rates.error_rate is None else f"{rates.error_rate:.1%}",
+            "95th percentile": "nothing was sent" if rates.p95_ms is None else f"{rates.p95_ms:.0f} ms",
+            "hints": f"{self.state.hints}, at {self.state.hints_cost_s:g} s",
+        }
 
 
 def latest() -> GameDayState:
@@ -123,6 +137,8 @@ def abort(by: str, why: str) -> tuple[Held, Path | None]:
 def write_off(state: GameDayState, why: str = "its director ended by itself") -> GameDayScore:
     """End a game day without its director, which is killed where it still runs: nothing goes on, the evidence is kept,
     the score is what can be told of it."""
+    from toolkit.drill.gameday.game import GameDay  # it brings papermill along, which takes seconds
+
     if state.alive:
         os.kill(state.pid, signal.SIGKILL)
     wait_until(lambda: not state.alive, within=GONE_WITHIN_S, what="the game day's director to end")
