@@ -5,6 +5,7 @@ Where nobody can click (papermill), it is one picture and one table. It knows no
 """
 
 import threading
+import time
 from collections.abc import Callable
 from html import escape
 from os.path import relpath
@@ -24,7 +25,7 @@ from toolkit.notebook.checklists import somebody_can_click
 from toolkit.notebook.display import show_markdown, show_table
 from toolkit.playbook import Playbook, load_playbook
 
-EVERY_S = 1.0
+EVERY_S, CHART_EVERY_S = 1.0, 3.0  # a chart takes a fifth of a second of a core, which the sandbox needs, too
 SPAN_S, BIN_S = 240.0, 2
 WELL, BAD = "#0072B2", "#D55E00"
 _CLOCK = "border-left:6px solid {tint};padding:.6em 1em;background:rgba(128,128,128,.10);font-size:1.05em"
@@ -112,6 +113,7 @@ class Board:
         buttons = widgets.HBox([self.hint, self.finish, self.sure])
         self.widget = widgets.VBox([self.clock, self.chart, self.next, buttons, self.told])
         self._journal: Tail | None = None
+        self._drawn = -CHART_EVERY_S
         self.refresh()
 
     def start(self) -> Self:
@@ -148,7 +150,8 @@ class Board:
         if self._journal is None:
             self._journal = Tail(standing.incident.journal)
         self.clock.value = _clock(standing)
-        self.chart.value = _picture(standing, self._book)
+        if time.monotonic() - self._drawn >= CHART_EVERY_S or standing.phase != "running":
+            self.chart.value, self._drawn = _picture(standing, self._book), time.monotonic()
         self.next.value = _list(steps(self._journal.entries(), ended=standing.state.ended))
         over = standing.phase != "running"
         self.hint.disabled = over
@@ -204,7 +207,8 @@ def _clock(standing: Standing) -> str:
     head = f"Incident {escape(str(state))} · {clock}" if state else "No incident is open. Watch."
     rest = " · ".join(f"{name}: <b>{escape(value)}</b>" for name, value in said.items() if name != "incident")
     trouble = f"<br>Trouble: {escape(standing.state.trouble)}" if standing.state.trouble else ""
-    told = "".join(f"<br>{escape(what)}: {escape(text)}" for what, text in standing.state.told.items())
+    announced = " · ".join(f"{escape(what)}: {escape(text)}" for what, text in standing.state.told.items())
+    told = f"<br>Announced: {announced}" if announced else ""
     calm = state in (None, State.RESOLVED)
     return _boxed(f'<span style="font-size:1.6em"><b>{head}</b></span><br>{rest}{told}{trouble}', WELL if calm else BAD)
 

@@ -26,8 +26,10 @@ def draw(
     """A PNG of the last `seconds` before `now` (UTC). `limit` is the playbook's share of failures; `opened` and `over`
     mark the incident."""
     with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
+        figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH, facecolor="white")
         panels = figure.subplots(3, 1, sharex=True, height_ratios=(1.0, 1.2, 1.0))
+        figure.subplots_adjust(left=0.055, right=0.985, top=0.94, bottom=0.115, hspace=0.5)
+        frame = pd.concat([frame, frame.tail(1).assign(begin=now)], ignore_index=True)  # the last bin reaches up to now
         ago = (frame["begin"] - pd.Timestamp(now)).dt.total_seconds()
         _requests(panels[0], ago, frame["per_s"])
         _failing(panels[1], ago, frame["failed_share"] * 100, limit * 100)
@@ -57,6 +59,7 @@ def _failing(axes: "Axes", ago: "pd.Series[float]", share: "pd.Series[float]", l
     axes.annotate(
         f"limit {limit:g} %", (1.0, limit), xycoords=("axes fraction", "data"), xytext=(-2, 2),
         textcoords="offset points", ha="right", va="bottom", fontsize=7.5,
+        bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
     )  # fmt: skip
     highest = float(share.max()) if share.notna().any() else 0.0
     axes.set_ylim(0, min(max(highest * 1.15, limit * 1.6, LEAST_SHARE), 104))
