@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import psutil
 import pytest
 
@@ -22,6 +23,8 @@ from toolkit.drill.gameday.sheets import FOLDER
 from toolkit.drill.state import is_running
 from toolkit.incident import Incident
 from toolkit.journal import inspect
+from toolkit.notebook.kernels import cool_down
+from toolkit.notebook.run import run_notebook
 
 SCENARIO, DEFECT = "bad-deployment", "payments-crash"
 ROOT = Path(__file__).parents[2]
@@ -151,7 +154,21 @@ def check_evidence(player: Player) -> None:
         assert line, sentence
         assert ("facilitator)" in line) is (not sentence.startswith("Put right")), line
     assert (player.folder / "notebooks" / "13_gameday.ipynb").exists(), "the copies are kept as evidence"
+    check_headless(player)
     assert look().phase == "ended" and player("status")["phase"] == "ended"
+
+
+def check_headless(player: Player) -> None:
+    """Its notebook on papermill, where nobody can click: a picture, tables, the score."""
+    output = player.folder / "13.ipynb"
+    try:
+        run_notebook("13_gameday", output, {"live": False})
+    finally:
+        cool_down()
+    outs = [out for cell in nbformat.read(output, 4).cells for out in cell.get("outputs", [])]
+    assert sum("image/png" in out.get("data", {}) for out in outs) == 1
+    told = " ".join(out["data"].get("text/html", "") for out in outs if "data" in out)
+    assert "Not passed" in told and "hints / their cost" in told and "image/svg+xml" in told
 
 
 @pytest.mark.soak

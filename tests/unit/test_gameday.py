@@ -2,20 +2,24 @@
 
 import json
 import random
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 from ledger_book import ERROR, NOON, OK, Book
 
 from toolkit.cli import main
-from toolkit.clock import utc_now
+from toolkit.clock import utc_now, wait_until
 from toolkit.drill import lever
 from toolkit.drill.gameday import place
+from toolkit.drill.gameday.board import Board
 from toolkit.drill.gameday.combining import on_top, touched, why_not
 from toolkit.drill.gameday.figures import ANSWER, HINT, with_help
 from toolkit.drill.gameday.hints import answer_rows, hints_of
 from toolkit.drill.gameday.levels import Difficulty, level, never_drawn, pool
+from toolkit.drill.gameday.place import GameDayState
 from toolkit.drill.gameday.planning import Plan, Wish, draw
 from toolkit.drill.gameday.steps import steps
 from toolkit.drill.gameday.watching import lately
@@ -25,7 +29,7 @@ from toolkit.drill.score import score_drill
 from toolkit.errors import UsageError
 from toolkit.incident import FACILITATOR_FILE, Incident, State
 from toolkit.journal import Journal
-from toolkit.playbook import Severity
+from toolkit.playbook import Severity, load_playbook
 
 EVERY = [load_scenario(name) for name in scenario_names()]
 
@@ -251,3 +255,42 @@ def test_a_random_moment_is_drawn_before_the_scenario(monkeypatch: pytest.Monkey
     span = level(Difficulty.MEDIUM).within_s
     wanted = round(random.Random(7).uniform(*span), 3)
     assert plan_of().breaks_after_s == plan_of(scenario="lock-queue").breaks_after_s == wanted
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[GameDayState]:
+    """One that runs, as far as anybody can see: its director is this process."""
+    me, folder = psutil.Process(), tmp_path / "played"
+    folder.mkdir()
+    incident = Incident(folder)
+    incident.open(Severity.P0, ["requests fail"], actor="monitor")
+    how = {"port": 9, "key": "00", "sandbox": "none", "difficulty": "hard", "hidden": True, "since": utc_now()}
+    state = GameDayState.model_validate({"pid": me.pid, "started": me.create_time(), "folder": folder} | how)
+    state.write()
+    yield state
+    state.end()
+
+
+def test_the_board_goes_on_by_itself_until_it_is_stopped(running: GameDayState) -> None:
+    board = Board("responder", load_playbook())
+    assert "Incident open" in board.clock.value and bytes(board.chart.value).startswith(b"\x89PNG")
+    assert "▶ <b>Acknowledge and assess it</b>" in board.next.value
+    before = board.clock.value
+    board.start()
+    wait_until(lambda: board.clock.value != before, within=20, what="the clock to move")
+    Incident(running.folder).record("assessment.made", {}, actor="responder")
+    wait_until(lambda: "✓ Acknowledge" in board.next.value, within=20, what="the step to be done")
+    board.stop()
+    assert not board.running
+    board.stop()
+
+
+def test_the_board_ends_with_the_game_day_and_what_is_refused_is_shown_on_it(running: GameDayState) -> None:
+    board = Board("responder", load_playbook()).start()
+    board.hint.click()
+    assert "director ended meanwhile" in board.told.value, "nobody listens at that port"
+    board.finish.click()
+    assert "The incident is not resolved" in board.told.value and board.sure.layout.display == ""
+    running.end()
+    wait_until(lambda: not board.running, within=20, what="the board to stop")
+    assert "ended" in board.clock.value and board.hint.disabled and board.finish.disabled

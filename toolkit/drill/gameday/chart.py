@@ -79,6 +79,7 @@ def _mark(axes: "Axes", at: datetime | None, now: datetime, seconds: float, what
     if named:
         right = ago < seconds * 0.1
         axes.annotate(
-            what, (-ago, 1.0), xycoords=("data", "axes fraction"), xytext=(-3 if right else 3, 1),
-            textcoords="offset points", ha="right" if right else "left", va="bottom", fontsize=7.5, color=BLACK,
+            what, (-ago, 1.0), xycoords=("data", "axes fraction"), xytext=(-3 if right else 3, -1),
+            textcoords="offset points", ha="right" if right else "left", va="top", fontsize=7.5, color=BLACK,
+            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
         )  # fmt: skip
