@@ -113,6 +113,7 @@ class PgTools:
         create: bool = False,
         no_owner: bool = False,
         no_acl: bool = False,
+        no_tablespaces: bool = False,
         exit_on_error: bool = False,
         within_s: float = RESTORE_WITHIN_S,
         advance: Advance | None = None,
@@ -121,7 +122,8 @@ class PgTools:
 
         `sections` are of pre-data, data and post-data, `schemas` names whose content is wanted (without the schemas
         themselves). `create` makes the archive's own database, from this connection. A tar is read by one job.
-        `advance` hears how much is in: bytes of a directory's files, entries of another archive.
+        `no_tablespaces` puts all of it where the server puts things: one of our own has no other place. `advance`
+        hears how much is in: bytes of a directory's files, entries of another archive.
         Raises BackupError for an archive that cannot be read, for an end before the end, for one that takes longer than
         `within_s` and, with `exit_on_error`, at the first refusal.
         """
@@ -129,6 +131,7 @@ class PgTools:
         words = [f"--jobs={jobs}"] if archive.is_dir() or _is_custom(archive) else []
         words += [f"--section={section}" for section in sections] + [f"--schema={schema}" for schema in schemas]
         given = {"--create": create, "--no-owner": no_owner, "--no-privileges": no_acl}
+        given["--no-tablespaces"] = no_tablespaces
         words += [word for word, wanted in given.items() if wanted]
         words += ["--verbose", "--no-password", f"--dbname={_database_name(database)}"]
         with Running([self.binaries.program("pg_restore"), *words, archive.resolve()], database.libpq()) as running:

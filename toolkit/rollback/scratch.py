@@ -113,7 +113,7 @@ class Scratch:
         database = self.empty(name, roles=manifest.roles)
         missing, notes, made = self._extend(database, manifest.extensions)
         refused = self._tools_for(manifest.pg_dump).restore(
-            database, backup_folder / DATABASE_FOLDER, jobs=JOBS, advance=advance
+            database, backup_folder / DATABASE_FOLDER, jobs=JOBS, no_tablespaces=True, advance=advance
         )
         known = [f'schema "{schema}" already exists' for schema in made]
         refused = [each for each in refused if not each.endswith(tuple(known) or ("\0",))]

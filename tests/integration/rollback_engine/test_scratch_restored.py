@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from rollback_rig import Rig, deployments_of
 from stand_in import StandIn
@@ -67,3 +68,21 @@ def test_it_is_what_was_backed_up_and_what_is_missing_is_named(rig: Rig, scratch
     assert [each.partition(":")[0] for each in built.notes] == ["extension idle_one"]
     with pytest.raises(BackupError):
         scratch.restored(tmp_path)
+
+
+def test_a_table_on_a_disk_of_its_own_comes_back_where_there_is_no_such_disk(rig: Rig, scratch: Scratch) -> None:
+    with psycopg.connect(rig.database.admin_url, autocommit=True) as conn:
+        if conn.info.server_version < 150000:
+            pytest.skip("a tablespace in place needs PostgreSQL 15")
+        conn.execute("SET allow_in_place_tablespaces = on")
+        conn.execute("CREATE TABLESPACE apart LOCATION ''")
+        conn.execute("ALTER TABLE events SET TABLESPACE apart")
+        try:
+            rig.back_up()
+            built = scratch.restored(rig.incident.folder / "backup", "apart")
+        finally:
+            conn.execute("ALTER TABLE events SET TABLESPACE pg_default")
+            conn.execute("DROP TABLESPACE apart")
+    assert (built.problems, built.notes) == ((), ())
+    with built.database.reading() as conn, rig.systems.database.reading() as live:
+        assert fingerprint(conn, "events") == fingerprint(live, "events")

@@ -127,7 +127,7 @@ class Beside:
             database, problems = built.database, built.problems
         else:
             database = scratch.empty("restored", roles=self._live_roles())
-            problems = tuple(self._load_foreign(database, scratch.major, PgTools.found(pg_bindir())))
+            problems = tuple(self._load_foreign(database, scratch.major, PgTools.found(pg_bindir()), on_scratch=True))
         if problems:
             more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
             raise BackupError(
@@ -138,7 +138,7 @@ class Beside:
             )
         return database
 
-    def _load_foreign(self, database: Database, major: int, tools: PgTools) -> list[str]:
+    def _load_foreign(self, database: Database, major: int, tools: PgTools, *, on_scratch: bool = False) -> list[str]:
         """Somebody's dump, read to its end before. A plain one stops at its first error, with BackupError; what the
         server refuses of an archive is returned."""
         require_usable(describe_dump(self.source.path, tools, server_major=major, advance=self.around.advance))
@@ -148,7 +148,8 @@ class Beside:
                     conn.execute("DROP SCHEMA IF EXISTS public")
             tools.run_sql_file(database, self.source.path, server_major=major, advance=self.around.advance)
             return []
-        return tools.restore(database, self.source.path, jobs=JOBS, advance=self.around.advance)
+        advance = self.around.advance
+        return tools.restore(database, self.source.path, jobs=JOBS, no_tablespaces=on_scratch, advance=advance)
 
     def _live_roles(self) -> list[str]:
         with self.database.reading() as conn:
