@@ -143,7 +143,8 @@ def write_off(state: GameDayState, why: str = "its director ended by itself") ->
         os.kill(state.pid, signal.SIGKILL)
     wait_until(lambda: not state.alive, within=GONE_WITHIN_S, what="the game day's director to end")
     with contextlib.suppress(UsageError):
-        Sandbox.find(state.sandbox).stop()
+        if (sandbox := Sandbox.find(state.sandbox)).evidence == state.folder:  # not one that somebody started since
+            sandbox.stop()
     score = GameDay(kept_plan()).write_off(why)
     state.trouble = why
     state.end()

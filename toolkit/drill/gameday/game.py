@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from toolkit.clock import utc_now
 from toolkit.drill.faults import inject, undo
 from toolkit.drill.gameday.combining import why_not
 from toolkit.drill.gameday.figures import ANSWER, HINT, GameDayScore, with_help
@@ -171,9 +170,3 @@ class GameDay(Drill):
                 shutil.copy2(sealed, open_)
                 sealed.unlink()
             self.facilitator = Journal(open_, self.folder.name)
-
-    @property
-    def started_s(self) -> float:
-        """Seconds since the sandbox was started, by the facilitator's journal."""
-        first = self.facilitator.entries()[:1]
-        return (utc_now() - first[0].at).total_seconds() if first else 0.0
