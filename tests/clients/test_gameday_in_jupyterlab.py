@@ -133,12 +133,21 @@ class Person:
         prompt = self.notebook.locator(".jp-CodeCell .jp-InputPrompt").first
         before = prompt.inner_text()
         for _ in range(4):
+            self.wait_for(self.kernel_is_there, "a kernel that waits for work")
             self.page.get_by_role("menuitem", name="Run", exact=True).click()
             self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
             with suppress(DeadlineExceeded):
                 wait_until(lambda: ran(prompt.inner_text(), before), within=60, what="a cell to run", every=0.5)
                 return
         raise AssertionError("no kernel ran a cell")
+
+    def kernel_is_there(self) -> bool:
+        """By the status bar. What JupyterLab asks meanwhile, in a dialog, is answered as it suggests."""
+        accept = self.page.locator("dialog.jp-Dialog button.jp-mod-accept")
+        if accept.count():
+            self.look("dialog")
+            accept.first.click()
+        return "| Idle" in str(self.page.locator("#jp-main-statusbar").inner_text())
 
     def play(self, name: str, typed: str, came_of_it: Callable[[], Any]) -> None:
         """Follow the board's link, add lines to the parameters, run it, and come back when it shows in the journal."""

@@ -218,6 +218,11 @@ def _faults(data: Data) -> str:
     return "; ".join(fields.plain(dict(each)) for each in told)
 
 
+def _hypothesis(data: Data) -> str:
+    found = "held" if data.get("holds") else "did not hold"
+    return f"the steady-state hypothesis {found} {text(data, 'when') or '?'} the fault"
+
+
 def _done(data: Data) -> str:
     return "; ".join(text(each, "what") or "?" for each in fields.objects(data, "done"))
 
@@ -286,6 +291,8 @@ _TELLERS: dict[str, tuple[EventKind, Teller]] = {
     "fault.done": (_KEY, _fault("the fault was in")),
     "traffic.stopped": (_KEY, lambda _data: "the traffic was stopped"),
     "accounting.made": (_KEY, _accounted),
+    "fault.undone": (_KEY, lambda data: f"the facilitator undid what nobody had mended: {_done(data)}"),
+    "hypothesis.looked": (_DIAGNOSIS, _hypothesis),
     "fault.refused": (_KEY, lambda data: f"a further fault could not be put in{_because(data, 'why')}"),
     "gameday.started": (_KEY, _game_day),
     "gameday.finished": (_KEY, lambda _data: "the game day was finished by whoever played"),

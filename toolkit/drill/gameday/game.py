@@ -157,6 +157,16 @@ class GameDay(Drill):
         assert isinstance(score, GameDayScore)
         return score
 
+    def _judge(self) -> None:
+        """As in a drill. What came on top and was not mended is undone as well, where it can be."""
+        try:
+            super()._judge()
+        except ToolkitError:
+            for scenario in self.put_in[1:]:
+                done = undo(scenario, self._running.state)
+                self.say("fault.undone", done=done, scenario=scenario.name)
+            raise
+
     def _scored(self) -> Score:
         entries = self.facilitator.entries()
         return with_help(super()._scored(), self.plan, self.put_in, entries, moment_of_fault(self.folder))
