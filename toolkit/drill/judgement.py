@@ -50,6 +50,11 @@ class Kept(BaseModel):
     answered_in_time: bool | None = None
     checklist: Mapping[str, int] = {}
 
+    @property
+    def settled(self) -> int:
+        """The items that a check passed, or that a person ticked or overrode."""
+        return sum(self.checklist.get(each, 0) for each in (ItemState.PASSED, ItemState.TICKED, ItemState.OVERRIDDEN))
+
 
 def decision(scenario: Scenario, incident: Incident) -> Decision:
     """What was decided, by the incident's journal."""

@@ -24,6 +24,7 @@ from toolkit.journal import Journal
 from toolkit.playbook import Severity, load_playbook
 
 SCORE_FILE = "score.json"
+LOOKS = ("before", "during", "after")
 
 
 class Score(BaseModel):
@@ -100,13 +101,9 @@ class Score(BaseModel):
             "duplicated": _count(self.duplicated),
             "unexpected": _count(self.unexpected),
             "effects missing or doubled": _count(self.effects_wrong),
-            "steady-state hypothesis": ", ".join(
-                f"{'holds' if held else 'does not hold'} {when}" for when, held in self.hypothesis.items()
-            )
-            or "not looked at",
+            "well before / during / after": " / ".join(_held(self.hypothesis.get(when)) for when in LOOKS),
             "updates made / missed": f"{self.kept.updates_made} / {self.kept.updates_missed}",
-            "checklist": ", ".join(f"{count} {state}" for state, count in self.kept.checklist.items() if count)
-            or "none",
+            "checklist items settled": f"{self.kept.settled} of {sum(self.kept.checklist.values())}",
             "checks": ", ".join(f"{count} {outcome}" for outcome, count in self.checks.items())
             if any(self.checks.values())
             else "none ran",
@@ -204,6 +201,10 @@ def moment_of_fault(folder: Path) -> datetime | None:
 
 def _since(begin: datetime | None, moment: datetime | None) -> float | None:
     return round((moment - begin).total_seconds(), 3) if begin and moment else None
+
+
+def _held(value: bool | None) -> str:
+    return "not looked" if value is None else "yes" if value else "no"
 
 
 def _verdict(kind: str, verdict: str) -> str:
