@@ -93,7 +93,9 @@ class GameDay(Drill):
         """The next hint, and how many are left. UsageError before an incident is open, and when there is none left."""
         if self.incident.state is None:
             raise UsageError("There is no incident yet, and no hint", next="watch: toolkit gameday status")
-        hints = hints_of(self.put_in, level(self.plan.difficulty))
+        if not (put_in := self.put_in):  # a false alarm
+            raise UsageError("There is no hint on this alarm", next="toolkit gameday status")
+        hints = hints_of(put_in, level(self.plan.difficulty))
         given = sum(entry.kind == HINT for entry in self.facilitator.entries())
         if given >= len(hints):
             raise UsageError("There is no further hint", next="toolkit gameday answer")
