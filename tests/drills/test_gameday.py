@@ -97,6 +97,7 @@ def what_a_player_sees(player: Player, family: list[psutil.Process]) -> dict[str
     return seen
 
 
+@pytest.mark.soak  # a minute and a half; `test-clients` plays one, too, where there is a browser
 def test_a_hidden_one_gives_nothing_away_and_ends_with_a_score_and_the_facilitators_part(player: Player) -> None:
     started = player.start("--hidden", "--within", "3-6", "--difficulty", "medium")
     assert started["told"] == {} and started["hidden"] is True

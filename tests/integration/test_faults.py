@@ -20,9 +20,20 @@ from toolkit.errors import UsageError
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    options = SandboxOptions(evidence=tmp_path / "evidence", events=200, cases=50, traffic=False, monitor=False)
-    with Sandbox.start(f"test-{os.getpid()}-faults", options, attached=True) as running:
+    with started("own", tmp_path) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """For faults that are undone."""
+    with started("all", tmp_path_factory.mktemp("patient")) as running:
+        yield running
+
+
+def started(name: str, folder: Path) -> Sandbox:
+    options = SandboxOptions(evidence=folder / "evidence", events=200, cases=50, traffic=False, monitor=False)
+    return Sandbox.start(f"test-{os.getpid()}-faults-{name}", options, attached=True)
 
 
 def sessions(sandbox: Sandbox, program: str) -> list[tuple[str, str | None]]:
@@ -59,13 +70,13 @@ def test_a_queue_forms_behind_a_forgotten_transaction_and_is_gone_when_its_head_
     wait_until(lambda: not left.is_running(), within=15, what="who holds sessions to end with the sandbox")
 
 
-def test_no_connection_is_left_until_the_leak_is_ended(sandbox: Sandbox) -> None:
+def test_no_connection_is_left_until_the_leak_is_ended(patient: Sandbox) -> None:
     scenario = load_scenario("connection-exhaustion")
-    inject(scenario, sandbox.state)
-    wait_until(lambda: refused(sandbox), within=10, what="the leak to take the last connection")
-    undo(scenario, sandbox.state)
-    wait_until(lambda: not sessions(sandbox, "export-job"), within=15, what="the leak to end")
-    psycopg.connect(sandbox.state.database_url).close()
+    inject(scenario, patient.state)
+    wait_until(lambda: refused(patient), within=10, what="the leak to take the last connection")
+    undo(scenario, patient.state)
+    wait_until(lambda: not sessions(patient, "export-job"), within=15, what="the leak to end")
+    psycopg.connect(patient.state.database_url).close()
 
 
 def refused(sandbox: Sandbox) -> bool:
@@ -77,12 +88,12 @@ def refused(sandbox: Sandbox) -> bool:
 
 
 @pytest.mark.parametrize("name", ["database-down", "database-unreachable"])
-def test_a_server_lets_nobody_in_until_its_host_has_put_it_right(name: str, sandbox: Sandbox) -> None:
+def test_a_server_lets_nobody_in_until_its_host_has_put_it_right(name: str, patient: Sandbox) -> None:
     scenario = load_scenario(name)
-    inject(scenario, sandbox.state)
-    wait_until(lambda: refused(sandbox), within=10, what="the server to let nobody in")
-    undo(scenario, sandbox.state)
-    with psycopg.connect(sandbox.state.database_url) as conn:
+    inject(scenario, patient.state)
+    wait_until(lambda: refused(patient), within=10, what="the server to let nobody in")
+    undo(scenario, patient.state)
+    with psycopg.connect(patient.state.database_url) as conn:
         assert conn.execute("SELECT count(*) FROM events").fetchone() == (200,)
 
 
@@ -112,21 +123,21 @@ def test_a_small_disk_is_let_go_of_with_the_sandbox(sandbox: Sandbox) -> None:
     assert not place.is_mount() and not sandbox.home.exists()
 
 
-def test_a_given_server_is_neither_killed_nor_mounted_upon(sandbox: Sandbox) -> None:
-    given = sandbox.state.model_copy(
-        update={"options": sandbox.state.options.model_copy(update={"database_url_env": "DATABASE_URL"})}
+def test_a_given_server_is_neither_killed_nor_mounted_upon(patient: Sandbox) -> None:
+    given = patient.state.model_copy(
+        update={"options": patient.state.options.model_copy(update={"database_url_env": "DATABASE_URL"})}
     )
     for name in ("database-down", "disk-full"):
         with pytest.raises(UsageError, match=r"needs the sandbox's own server.*nothing was done"):
             inject(load_scenario(name), given)
-    with psycopg.connect(sandbox.state.database_url) as conn:
+    with psycopg.connect(patient.state.database_url) as conn:
         assert conn.execute("SELECT version FROM schema_migrations").fetchone() == (8,)
 
 
-def test_what_cannot_be_seen_is_unknown(sandbox: Sandbox) -> None:
+def test_what_cannot_be_seen_is_unknown(patient: Sandbox) -> None:
     """Without traffic nothing is said of requests, and a question that fails is told with the server's words."""
     probe = {"what": "", "ask": "SELECT missing FROM events", "tolerance": "true"}
     scenario = Scenario.model_validate(load_scenario("lock-queue").model_dump() | {"hypothesis": {"probes": [probe]}})
-    looked = look(scenario.hypothesis, sandbox.state, figures(scenario.hypothesis, sandbox.state))
+    looked = look(scenario.hypothesis, patient.state, figures(scenario.hypothesis, patient.state))
     assert [each.holds for each in looked] == [None, None, False, None]
     assert "missing" in looked[-1].seen

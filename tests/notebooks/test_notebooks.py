@@ -22,7 +22,7 @@ from toolkit.errors import UsageError
 from toolkit.incident import Incident, State
 from toolkit.notebook.kernels import cool_down
 from toolkit.notebook.parameters import injected_and_declared
-from toolkit.notebook.run import NOTEBOOKS, check_parameters
+from toolkit.notebook.run import NOTEBOOKS, check_parameters, run_notebook
 from toolkit.playbook import Severity, load_playbook
 
 ALL = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
@@ -86,6 +86,16 @@ def test_names_that_are_declared_or_set_by_cells_are_known() -> None:
     injected, declared = injected_and_declared(again)
     assert injected - declared == {"traget"}, "an injected cell declares nothing"
     assert injected_and_declared(["", declaring]) == injected_and_declared([]) == (set(), set())
+
+
+def test_trends_are_shown_where_there_is_little_to_show(tmp_path: Path) -> None:
+    incident = Incident(tmp_path / "reports" / "one")
+    incident.folder.mkdir(parents=True)
+    incident.open(Severity.P0, ["requests fail"], actor="monitor")
+    output = tmp_path / "11.ipynb"
+    run_notebook("11_trends", output, {"folders": str(tmp_path / "reports")}, within_s=120)
+    shown = json.dumps([cell.outputs for cell in code_cells(output)])
+    assert "time to resolution" in shown and "Only one version was drilled" in shown and "in no journal" in shown
 
 
 def test_a_secret_is_no_parameter() -> None:

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.analysis.few_figures import LEAST, middle, paired
@@ -19,6 +19,7 @@ from toolkit.report.trend_figures import parts_of_drills, times_by_scenario
 seconds = st.floats(min_value=0, max_value=1e4)
 
 
+@settings(max_examples=25)
 @given(st.lists(seconds, min_size=LEAST, max_size=40))
 def test_the_interval_holds_the_median_and_lies_within_the_figures(values: list[float]) -> None:
     found = middle(values)
@@ -34,6 +35,7 @@ def test_too_few_have_no_interval_and_it_is_said_how_many_more_it_takes(values: 
     assert found.told() == "none" if not values else f"{found.needed} more needed" in found.told()
 
 
+@settings(max_examples=25)
 @given(st.lists(st.tuples(seconds, seconds), max_size=30))
 def test_pairs_turned_round_turn_the_verdict(pairs: list[tuple[float, float]]) -> None:
     before, after = [each[0] for each in pairs], [each[1] for each in pairs]

@@ -40,7 +40,7 @@ class Hypothesis(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     failed_at_most: float = 0.02
-    slow_ms: float = 1500
+    slow_ms: float = 2500
     probes: tuple[Probe, ...] = ()
 
 
