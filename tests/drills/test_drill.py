@@ -183,6 +183,7 @@ def test_an_interrupted_drill_says_so_and_ends_in_order(
     assert score["checks"] == {"pass": 0, "fail": 0, "unknown": 0}
 
 
+@pytest.mark.soak  # a minute
 def test_a_drill_whose_database_is_gone_claims_nothing_and_still_reports(toolkit_command, tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     argv = [*toolkit_command, "drill", "run", "breaking-migration", "--out", str(folder), "--json"]

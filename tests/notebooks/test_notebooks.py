@@ -194,8 +194,8 @@ def test_the_drill_by_hand_uses_a_running_sandbox_and_leaves_it(tmp_path: Path) 
     """10_drill on plain papermill, as somebody presses 'run all' after `toolkit sandbox start`, with a decision
     and another scenario than the default."""
     name, output = f"test-{os.getpid()}-hand", tmp_path / "10_drill.ipynb"
-    why = "it has no down, and a restore was agreed"
-    given = {"sandbox": name, "scenario": "irreversible-migration", "backup_restore": "newest", "why": why}
+    why = "the errors are the code's, and the one before it was well"
+    given = {"sandbox": name, "scenario": "bad-deployment", "deployment": "previous", "why": why}
     with Sandbox.start(name, SandboxOptions(evidence=tmp_path / "drill", seed=5), attached=True) as sandbox:
         run_plainly("10_drill", output, given, dict(os.environ))
         assert sandbox.state.alive()
@@ -207,4 +207,4 @@ def test_the_drill_by_hand_uses_a_running_sandbox_and_leaves_it(tmp_path: Path) 
     assert "passed\n" in printed
     decided = Incident.at(tmp_path / "drill").latest("decision.made")
     assert decided is not None
-    assert (decided.data["what"], decided.data["why"]) == ("roll back by backup_restore = newest", why)
+    assert (decided.data["what"], decided.data["why"]) == ("roll back by deployment = previous", why)
