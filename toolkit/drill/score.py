@@ -34,9 +34,8 @@ class Score(BaseModel):
     'resolved', 'mitigated', 'detected', 'not detected' or 'interrupted': how far it came. `stopped_by` tells what ended
     the line before its end. `checks` are counts by outcome, all 0 where nothing was verified. `downtime_s` and
     `degraded_s` are whole seconds as the senders saw them. `phases` are seconds by name, in order. `hypothesis` tells
-    whether it held 'before', 'during' and 'after' the fault, by the facilitator's looks. `regret` is how far the answer
-    was from the best in hindsight, where that was played: seconds and rows. `version` is this package's, `revision` the
-    commit that it was run from, '' for none. What could not be counted is None.
+    whether it held 'before', 'during' and 'after' the fault, by the facilitator's looks. `version` is this package's,
+    `revision` the commit that it was run from, '' for none. What could not be counted is None.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -65,7 +64,6 @@ class Score(BaseModel):
     hypothesis: Mapping[str, bool] = {}
     decision: Decision = Decision()
     kept: Kept = Kept()
-    regret: Mapping[str, float | None] = {}
     phases: Mapping[str, float]
     journal_head: Mapping[str, Any]
     facilitator_head: Mapping[str, Any] = {}
