@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import shorten
 
 from toolkit.drill.judgement import LOOKED
 from toolkit.drill.line import Drill
@@ -21,6 +22,7 @@ from toolkit.journal import Journal
 
 PLAYED = ("migration", "application", "restore", "emergency", "fix-forward", "wait")
 FILE = "regret.json"
+SHOWN = 70  # characters of what stopped an answer; all of it is in the file
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Outcome:
             "by the key": self.verdict,
             "well again after": "never" if self.seconds is None else f"{self.seconds:.1f} s",
             "rows lost or wrong": "not counted" if self.rows is None else self.rows,
-            "what stopped it": self.said or "nothing",
+            "what stopped it": shorten(self.said, SHOWN, placeholder=" …") or "nothing",
         }
 
 
